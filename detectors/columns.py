@@ -1,0 +1,55 @@
+"""From a list of `Features` to the columns that a kernel reads."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from itertools import accumulate, chain
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.features import Features
+from detectors.scoring import Batch
+
+_flatten = chain.from_iterable
+
+
+def columns(
+    rows: npt.NDArray[np.int64],
+    features: Sequence[Features],
+    teach: npt.NDArray[np.bool_],
+    external: npt.NDArray[np.float64],
+) -> Batch:
+    """Return a batch; about 0.7 µs an action with three arguments.
+
+    Parameters
+    ----------
+    rows
+        The row of each action's agent.
+    features
+        At least one action.
+    teach, external
+        As for `Bank.step`, one row an action.
+
+    """
+    n = len(features)
+    tools, sessions, versions, ts_s, sizes, args = zip(*features, strict=True)
+    flat = array("Q", tools)
+    flat.extend(sessions)
+    flat.extend(versions)
+    flat.extend(_flatten(_flatten(args)))
+    # The upper half of a keyed 64-bit hash is a good 32-bit hash, and products of two such stay below 2⁶³.
+    hashes = (np.frombuffer(flat, np.uint64) >> np.uint64(32)).astype(np.int64)
+    return Batch(
+        rows=rows,
+        tools=hashes[:n],
+        sessions=hashes[n : 2 * n],
+        versions=hashes[2 * n : 3 * n],
+        ts_s=np.array(ts_s, np.float64),
+        sizes=np.array(sizes, np.float64),
+        args=hashes[3 * n :].reshape(-1, 3),
+        starts=np.array([0, *accumulate(map(len, args))], np.int64),
+        teach=teach,
+        external=external,
+    )

@@ -1,0 +1,171 @@
+"""One action in numbers: what the detectors see, and what the action log keeps instead of raw arguments."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from xxhash import xxh3_64_intdigest
+
+MAX_ARGS = 16
+"""Arguments read one by one; the rest count into `size_chars` only. A security limit: it bounds work per
+action."""
+
+_MAX_NAMES = 65_536  # names kept with their hashes; a security limit on memory (about 10 MB)
+_SHIFT = 32
+
+_to_json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str).encode
+
+
+class Features(NamedTuple):
+    """The numeric form of one action; it holds no text.
+
+    Every hash is keyed and has 64 bits; 0 means absent. Two installations give the same text different
+    hashes.
+    """
+
+    tool: int
+    session: int
+    version: int
+    ts_s: float
+    """When the agent acted, epoch seconds."""
+    size_chars: int
+    """Characters of all argument values, as text."""
+    args: tuple[tuple[int, int, int], ...]
+    """(name, value, source) of each argument; source 0 = unknown."""
+
+
+class Hasher:
+    """Turns an action into `Features`, with hashes that are stable across processes.
+
+    XXH3 under a secret seed: fast, and its collisions cannot be searched for without the seed. It is not a
+    cryptographic digest: who holds the seed can test guesses of a value, so keep the seed as secret as the
+    log.
+
+    Parameters
+    ----------
+    seed
+        Secret of this installation, 0 ≤ seed < 2⁶⁴. Models learned under one seed mean nothing under another.
+
+    Raises
+    ------
+    ValueError
+        If the seed does not fit 64 bits.
+
+    Notes
+    -----
+    About 2 µs for three arguments. Names are remembered (65,536 at most); use one hasher per thread.
+
+    Examples
+    --------
+    >>> hasher = Hasher(seed=7)
+    >>> seen = hasher.features(tool="read_file", args={"path": "a.txt"}, ts_s=0.0, session=None, version=None,
+    ...                        provenance=None)
+    >>> seen.size_chars, seen.session, len(seen.args)
+    (5, 0, 1)
+    >>> hasher.name(seen.tool)
+    'read_file'
+
+    """
+
+    def __init__(self, seed: int) -> None:
+        if not 0 <= seed < 1 << 64:
+            raise ValueError("seed must be an unsigned 64-bit integer; make one with secrets.randbits(64)")
+        self._seed = seed
+        self._hashes: dict[str, int] = {}
+        self._names: dict[int, str] = {}
+
+    def hash(self, text: str) -> int:
+        """Return the keyed 64-bit hash of a text; never 0. About 0.1 µs for short texts."""
+        try:
+            return xxh3_64_intdigest(text.encode(), self._seed) or 1
+        except UnicodeEncodeError:  # lone surrogates are legal in JSON
+            return xxh3_64_intdigest(text.encode("utf-8", "surrogatepass"), self._seed) or 1
+
+    def name(self, key: int) -> str | None:
+        """Return the tool, argument, source or version name behind a hash, if it was seen lately.
+
+        Parameters
+        ----------
+        key
+            A 64-bit hash, or its upper 32 bits as in `Scores.previous`.
+
+        """
+        return self._names.get(key if key < 1 << _SHIFT else key >> _SHIFT)
+
+    def features(
+        self,
+        *,
+        tool: str,
+        args: Mapping[str, object],
+        ts_s: float,
+        session: str | None,
+        version: str | None,
+        provenance: Mapping[str, str] | None,
+    ) -> Features:
+        """Return the numeric form of an action.
+
+        Parameters
+        ----------
+        tool, args
+            What was called with what. Strings are hashed as they are, everything else as canonical JSON text.
+            The first `MAX_ARGS` arguments are read in the order given; the others only add to the size.
+        ts_s
+            When the agent acted, epoch seconds. It is kept as given; the models ignore what is not finite.
+        session, version
+            None if unknown.
+        provenance
+            Where each argument's value was first visible (`user`, `tool:<name>`, `model`); None if unknown.
+
+        """
+        hashes = self._hashes
+        seed = self._seed
+        size_chars = 0
+        rows: list[tuple[int, int, int]] = []
+        for name, value in args.items():
+            text = value if type(value) is str else _text(value)
+            size_chars += len(text)
+            if len(rows) == MAX_ARGS:
+                continue
+            try:
+                value_hash = xxh3_64_intdigest(text.encode(), seed) or 1
+            except UnicodeEncodeError:
+                value_hash = self.hash(text)
+            source = provenance.get(name) if provenance else None
+            rows.append(
+                (
+                    hashes.get(name) or self._remember(name),
+                    value_hash,
+                    (hashes.get(source) or self._remember(source)) if source else 0,
+                )
+            )
+        return tuple.__new__(
+            Features,
+            (
+                hashes.get(tool) or self._remember(tool),
+                self.hash(session) if session else 0,
+                (hashes.get(version) or self._remember(version)) if version else 0,
+                ts_s,
+                size_chars,
+                tuple(rows),
+            ),
+        )
+
+    def _remember(self, name: str) -> int:
+        if len(self._hashes) >= _MAX_NAMES:  # a flood of invented names costs time, never memory
+            self._hashes.clear()
+            self._names.clear()
+        found = self._hashes[name] = self.hash(name)
+        self._names[found >> _SHIFT] = name
+        return found
+
+
+def _text(value: object) -> str:
+    """Return the text that stands for a value that is not exactly a `str`."""
+    if isinstance(value, str):
+        return str(value)
+    try:
+        return _to_json(value)
+    except (TypeError, ValueError, RecursionError):  # keys of mixed types, cycles, hostile nesting
+        return f"<{type(value).__name__}>"

@@ -1,0 +1,159 @@
+"""How the models lie in memory: one fixed row of bytes per agent, and one set of larger tables for the fleet.
+
+A row is one element of a structured array: a model is exported, spilled or check-pointed as the bytes it is,
+and one agent's action touches one run of memory. Counts are fixed-point: one action is `UNIT`, so that a weak
+lesson (a quarter of an action) is an integer too.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Rows = npt.NDArray[np.void]
+Row = Any  # one element of Rows: np.void in Python, a record pointer in compiled code
+
+TRANSITION, NOVELTY, SOURCE, SIZE, RHYTHM, RATE = range(6)
+SIGNALS = ("transition", "novelty", "source", "size", "rhythm", "rate")
+EXTERNAL = len(SIGNALS)
+"""Index of the first external signal."""
+MAX_EXTERNALS = 3
+"""Bounded by the 4 KiB that an agent may cost."""
+
+UNIT = 4
+WAYS = 8
+
+PAIR_SETS = 32  # 256 (context, outcome) counts: transitions, sources, sizes
+SLOT_SETS = 8  # 64 (tool, argument) contexts with their three kinds of novelty
+VALUE_SETS = 32  # 256 argument values known to the agent
+GAP_BINS = 32  # log2 of milliseconds: 1 ms to 24 days
+RATE_BINS = 32  # half octaves of the decayed count: 1 to 46,000 actions a minute
+SCORE_BINS = 24
+SCORE_WIDTH = 0.5  # nats a bin: surprises up to 12 nats (6 in a million) are told apart
+FUSED_BINS = 240
+FUSED_WIDTH = 0.25
+FUSED_COARSE = 4  # an agent's own fused histogram is four times coarser than the fleet's …
+FUSED_OWN = 40  # … and ends at 40 nats
+PENDING = 8  # flagged actions whose context waits for a verdict
+SESSIONS = 4
+VERSIONS = 4
+
+NOVEL_KINDS = 3  # known to the agent, known only to peers, new to all
+LAYOUT = 1
+"""Version of everything in this module; exported rows carry it."""
+
+# Fleet.numbers
+ACTIONS, FIT_BIN, FIT_EXCESS, FITTED_AT = range(4)
+
+
+def row_dtype(externals: int) -> np.dtype[np.void]:
+    """Return the type of one agent's row.
+
+    Parameters
+    ----------
+    externals
+        Columns of foreign detectors' scores, 0 ≤ externals ≤ `MAX_EXTERNALS`.
+
+    """
+    signals = EXTERNAL + externals
+    slots = max(externals, 1)  # an empty nested array is not compiled
+    return np.dtype(
+        [
+            ("last_ts_s", np.float64),
+            ("span_s", np.float64),
+            ("rate", np.float64),
+            ("acted", np.int64),
+            ("learned", np.int64),
+            ("recalibrating", np.int64),
+            ("external_mean", np.float64, (slots,)),
+            ("external_var", np.float64, (slots,)),
+            ("external_seen", np.float64, (slots,)),
+            ("pair_keys", np.uint32, (PAIR_SETS, WAYS)),
+            ("slot_keys", np.uint32, (SLOT_SETS, WAYS)),
+            ("values", np.uint32, (VALUE_SETS, WAYS)),
+            ("sessions", np.uint32, (SESSIONS,)),
+            ("session_tools", np.uint32, (SESSIONS,)),
+            ("versions", np.uint32, (VERSIONS,)),
+            ("pending", np.uint32, (PENDING,)),
+            ("pending_tools", np.uint32, (PENDING,)),
+            ("pair_counts", np.uint16, (PAIR_SETS, WAYS)),
+            ("slot_counts", np.uint16, (SLOT_SETS, WAYS, NOVEL_KINDS)),
+            ("rhythm", np.uint16, (GAP_BINS,)),
+            ("pace", np.uint16, (RATE_BINS,)),
+            ("tails", np.uint16, (signals, SCORE_BINS)),
+            ("fused", np.uint16, (FUSED_OWN,)),
+            ("pending_bins", np.uint8, (PENDING, 2)),
+        ],
+        align=True,
+    )
+
+
+class Fleet(NamedTuple):
+    """What all agents together have done: the prior of each agent's model. About 0.9 MB, fixed.
+
+    The fields mirror those of a row; counts have 32 bits.
+    """
+
+    pair_keys: npt.NDArray[np.uint32]
+    pair_counts: npt.NDArray[np.uint32]
+    slot_keys: npt.NDArray[np.uint32]
+    slot_counts: npt.NDArray[np.uint32]
+    values: npt.NDArray[np.uint32]
+    rhythm: npt.NDArray[np.uint32]
+    pace: npt.NDArray[np.uint32]
+    tails: npt.NDArray[np.uint32]
+    fused: npt.NDArray[np.uint32]
+    numbers: npt.NDArray[np.float64]
+
+
+def new_fleet(externals: int, *, sets: int = 4096) -> Fleet:
+    """Return empty fleet tables.
+
+    Parameters
+    ----------
+    externals
+        As for `row_dtype`.
+    sets
+        Sets of eight (context, outcome) counts; the other tables scale with it.
+
+    """
+    u4 = np.uint32
+    return Fleet(
+        pair_keys=np.zeros((sets, WAYS), u4),
+        pair_counts=np.zeros((sets, WAYS), u4),
+        slot_keys=np.zeros((sets // 4, WAYS), u4),
+        slot_counts=np.zeros((sets // 4, WAYS, NOVEL_KINDS), u4),
+        values=np.zeros((sets * 4, WAYS), u4),
+        rhythm=np.zeros(GAP_BINS, u4),
+        pace=np.zeros(RATE_BINS, u4),
+        tails=np.zeros((EXTERNAL + externals, SCORE_BINS), u4),
+        fused=np.zeros(FUSED_BINS, u4),
+        numbers=np.zeros(4, np.float64),
+    )
+
+
+def output_dtype(externals: int) -> np.dtype[np.void]:
+    """Return the type of what the kernel says about one action; `Scores` documents the fields."""
+    signals = EXTERNAL + externals
+    return np.dtype(
+        [
+            ("p", np.float64),
+            ("threshold_p", np.float64),
+            ("fused", np.float64),
+            ("surprise", np.float64, (signals,)),
+            ("signal_p", np.float64, (signals,)),
+            ("observed", np.float64, (signals,)),
+            ("expected", np.float64, (signals,)),
+            ("seen", np.float64, (signals,)),
+            ("of", np.float64, (signals,)),
+            ("peer_seen", np.float64, (signals,)),
+            ("peer_of", np.float64, (signals,)),
+            ("previous", np.uint32),
+            ("flagged", np.bool_),
+            ("state", np.uint8),
+            ("arg", np.int8, (signals,)),
+        ],
+        align=True,
+    )

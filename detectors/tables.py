@@ -1,0 +1,143 @@
+"""Bounded tables of counts and of values, keyed by 32-bit fingerprints.
+
+Set-associative like a processor's cache: a fingerprint belongs to one set of eight entries, so that a look-up
+reads one or two cache lines and the memory never grows. All arithmetic is on integers below 2⁶³, which means
+the same in Python, numpy and compiled code.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from detectors.compiler import kernel
+from detectors.layout import WAYS
+
+Table = Any  # a numpy array; compiled code specialises on its type
+
+_MASK = 0xFFFFFFFF
+_MIX = 0x45D9F3B  # a well-known 32-bit finaliser's multiplier; below 2³¹ so that products stay below 2⁶³
+_COMBINE = 0x3C6EF372
+
+
+@kernel
+def combine(left: int, right: int) -> int:
+    """Return the fingerprint of an ordered pair of fingerprints; never 0 (0 marks an empty entry)."""
+    x = (left * _COMBINE + right + 1) & _MASK
+    x = ((x ^ (x >> 16)) * _MIX) & _MASK
+    x = ((x ^ (x >> 16)) * _MIX) & _MASK
+    x = x ^ (x >> 16)
+    return x if x != 0 else 1
+
+
+@kernel
+def find(keys: Table, home: int, key: int) -> int:
+    """Return the way in which a key lies in its set, or -1."""
+    for way in range(WAYS):
+        if keys[home, way] == key:
+            return way
+    return -1
+
+
+@kernel
+def count(keys: Table, counts: Table, key: int) -> int:
+    """Return a key's count, 0 if it is not in the table."""
+    home = (key * keys.shape[0]) >> 32
+    way = find(keys, home, key)
+    return int(counts[home, way]) if way >= 0 else 0
+
+
+@kernel
+def bump(keys: Table, counts: Table, key: int, weight: int, limit: int) -> None:
+    """Add to a key's count.
+
+    In a full set the smallest count has to make room, but not at once: it is halved until it is worth no more
+    than the newcomer, so that one odd action cannot evict what was seen a hundred times. When a count passes
+    `limit` the whole table is halved: proportions stay, and the old fades.
+    """
+    home = (key * keys.shape[0]) >> 32
+    way = find(keys, home, key)
+    if way < 0:
+        way = 0
+        for other in range(1, WAYS):
+            if counts[home, other] < counts[home, way]:
+                way = other
+        if counts[home, way] > weight:
+            counts[home, way] = counts[home, way] >> 1
+            return
+        keys[home, way] = key
+        counts[home, way] = 0
+    counts[home, way] += weight
+    if counts[home, way] > limit:
+        shrink(counts, 1)
+
+
+@kernel
+def slot(keys: Table, key: int) -> int:
+    """Return the flat position of a context in a table of small histograms, or -1."""
+    home = (key * keys.shape[0]) >> 32
+    way = find(keys, home, key)
+    return home * WAYS + way if way >= 0 else -1
+
+
+@kernel
+def bump_slot(keys: Table, counts: Table, key: int, outcome: int, weight: int, limit: int) -> None:
+    """Add to one outcome of a context; makes room as `bump` does."""
+    home = (key * keys.shape[0]) >> 32
+    way = find(keys, home, key)
+    if way < 0:
+        way = 0
+        smallest = total(counts[home, 0])
+        for other in range(1, WAYS):
+            size = total(counts[home, other])
+            if size < smallest:
+                way = other
+                smallest = size
+        if smallest > weight:
+            shrink(counts[home, way], 1)
+            return
+        keys[home, way] = key
+        for kind in range(counts.shape[2]):
+            counts[home, way, kind] = 0
+    counts[home, way, outcome] += weight
+    if counts[home, way, outcome] > limit:
+        shrink(counts[home, way], 1)  # a context is its own total: no other entry has to follow
+
+
+@kernel
+def total(counts: Table) -> int:
+    """Return the sum of a one-dimensional histogram."""
+    answer = 0
+    for i in range(counts.shape[0]):
+        answer += int(counts[i])
+    return answer
+
+
+@kernel
+def shrink(counts: Table, bits: int) -> None:
+    """Divide every count by a power of two."""
+    flat = counts.reshape(-1)
+    for i in range(flat.shape[0]):
+        flat[i] = flat[i] >> bits
+
+
+@kernel
+def knows(values: Table, key: int) -> bool:
+    """Return whether a value is in a set of values."""
+    return find(values, (key * values.shape[0]) >> 32, key) >= 0
+
+
+@kernel
+def keep(values: Table, key: int, firm: bool) -> None:
+    """Remember a value as the most recent of its set; if not firm, as the first to be forgotten again."""
+    home = (key * values.shape[0]) >> 32
+    way = find(values, home, key)
+    if not firm:
+        if way < 0:
+            values[home, WAYS - 1] = key
+        return
+    if way < 0:
+        way = WAYS - 1
+    while way > 0:
+        values[home, way] = values[home, way - 1]
+        way -= 1
+    values[home, 0] = key
