@@ -1,0 +1,242 @@
+"""Revocations, the changes that make and lift them, and the one table that decides which change is allowed.
+
+Theory of operation
+-------------------
+A target is in one of five states, read off its current record and the clock:
+
+* ``active``: no record. * ``held``: a ``step_up`` record, until people lift it.
+* ``suspended``: a ``suspend`` record whose ``expires_at_s`` lies ahead. * ``expired``: the same, behind;
+  it binds nobody any more and is treated like ``active``. * ``revoked``: a ``revoke`` record; it stays.
+
+Five triggers ask for a change. :data:`TRANSITIONS` says for each pair what happens; no other place decides.
+Two rules shape it: a weaker request never downgrades a stronger record in force, and asking for what already
+holds changes nothing. Everything here is a value or a function of values: no clock, no store.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+from killswitch.errors import InvalidRequest
+from killswitch.targets import Target
+
+Level = Literal["step_up", "suspend", "revoke"]
+ChangeKind = Literal["step_up", "suspend", "revoke", "restore", "expire"]
+State = Literal["active", "held", "suspended", "expired", "revoked"]
+Effect = Literal["set", "extend", "clear", "keep"]
+
+LEVELS: Final[tuple[Level, ...]] = get_args(Level)
+"""The levels, weakest first."""
+
+CHANGE_KINDS: Final[tuple[ChangeKind, ...]] = get_args(ChangeKind)
+
+# Security limits: records are pushed to every enforcement point and kept in its memory.
+MAX_REASON_CHARS: Final = 2_000
+MAX_BY_CHARS: Final = 256
+MAX_ID_CHARS: Final = 128
+MAX_EVIDENCE: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """A refusal in force (or a suspension that has run out).
+
+    ``at_s`` and ``expires_at_s`` are seconds since 1970 on the writer's clock; ``expires_at_s`` is set for
+    ``suspend`` and only for it. ``epoch`` is the number of the change that wrote the record, ``change_id``
+    its idempotency key, ``evidence`` the ids of actions and alerts that led to it.
+    """
+
+    target: Target
+    level: Level
+    reason: str
+    by: str
+    at_s: float
+    expires_at_s: float | None
+    change_id: str
+    epoch: int
+    evidence: tuple[str, ...] = ()
+
+    def in_force(self, now_s: float) -> bool:
+        """Return whether the record still binds at `now_s` (seconds since 1970); a suspension runs out."""
+        return self.expires_at_s is None or now_s < self.expires_at_s
+
+    def describe(self) -> str:
+        """Return one sentence for a human: what, why, who, when."""
+        verb = {"step_up": "held for approval", "suspend": "suspended", "revoke": "revoked"}[self.level]
+        return f"{self.target} is {verb} by {self.by}: {self.reason} (change {self.epoch})"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One entry of the ordered log: what `kind` of change turned `previous` into `new` for `target`.
+
+    ``epoch`` counts changes without a hole, so a reader that sees 7 after 5 knows that it missed 6.
+    """
+
+    epoch: int
+    change_id: str
+    kind: ChangeKind
+    target: Target
+    previous: Revocation | None
+    new: Revocation | None
+    reason: str
+    by: str
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What somebody asks to happen to `target`; checked when built.
+
+    Raises
+    ------
+    InvalidRequest
+        Naming the field: empty or over-long text, an expiry that is missing or does not belong.
+    """
+
+    kind: ChangeKind
+    target: Target
+    reason: str
+    by: str
+    change_id: str
+    expires_at_s: float | None = None
+    evidence: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind not in CHANGE_KINDS:
+            raise InvalidRequest("level", f"{self.kind!r} is not one of {', '.join(LEVELS)}")
+        if not isinstance(self.target, Target):
+            raise InvalidRequest("target", "expected a Target; use Target.parse('agent:name')")
+        _require_text("reason", self.reason, MAX_REASON_CHARS)
+        _require_text("by", self.by, MAX_BY_CHARS)
+        _require_text("change_id", self.change_id, MAX_ID_CHARS)
+        _require_evidence(self.evidence)
+        _require_expiry(self.kind, self.expires_at_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What :func:`decide` answers: the effect, and a note in words for the person who asked."""
+
+    effect: Effect
+    note: str
+
+
+TRANSITIONS: Final[dict[tuple[State, ChangeKind], Decision]] = {
+    ("active", "step_up"): Decision("set", "held for approval"),
+    ("active", "suspend"): Decision("set", "suspended"),
+    ("active", "revoke"): Decision("set", "revoked"),
+    ("active", "restore"): Decision("keep", "not revoked, nothing to restore"),
+    ("active", "expire"): Decision("keep", "nothing to expire"),
+    ("held", "step_up"): Decision("keep", "already held for approval"),
+    ("held", "suspend"): Decision("set", "suspended"),
+    ("held", "revoke"): Decision("set", "revoked"),
+    ("held", "restore"): Decision("clear", "restored"),
+    ("held", "expire"): Decision("keep", "nothing to expire"),
+    ("suspended", "step_up"): Decision("keep", "already stronger: suspended"),
+    ("suspended", "suspend"): Decision("extend", "suspension extended"),
+    ("suspended", "revoke"): Decision("set", "revoked"),
+    ("suspended", "restore"): Decision("clear", "restored"),
+    ("suspended", "expire"): Decision("keep", "not yet expired"),
+    ("expired", "step_up"): Decision("set", "held for approval"),
+    ("expired", "suspend"): Decision("set", "suspended"),
+    ("expired", "revoke"): Decision("set", "revoked"),
+    ("expired", "restore"): Decision("clear", "restored"),
+    ("expired", "expire"): Decision("clear", "suspension ran out"),
+    ("revoked", "step_up"): Decision("keep", "already stronger: revoked"),
+    ("revoked", "suspend"): Decision("keep", "already stronger: revoked"),
+    ("revoked", "revoke"): Decision("keep", "already revoked"),
+    ("revoked", "restore"): Decision("clear", "restored"),
+    ("revoked", "expire"): Decision("keep", "a revocation does not expire"),
+}
+
+
+def state_of(current: Revocation | None, now_s: float) -> State:
+    """Return the state that a target with record `current` is in at `now_s` (seconds since 1970)."""
+    if current is None:
+        return "active"
+    if current.level == "suspend":
+        return "suspended" if current.in_force(now_s) else "expired"
+    return "revoked" if current.level == "revoke" else "held"
+
+
+def decide(current: Revocation | None, request: Request, now_s: float) -> Decision:
+    """Return what `request` does to a target whose record is `current`, at `now_s` (seconds since 1970).
+
+    ``extend`` to an earlier or the same expiry is answered as ``keep``, so the effect is always literal.
+    """
+    decision = TRANSITIONS[state_of(current, now_s), request.kind]
+    if decision.effect == "extend" and not _is_later(request, current):
+        return Decision("keep", "already suspended at least that long")
+    return decision
+
+
+def apply(current: Revocation | None, request: Request, *, epoch: int, now_s: float) -> Change | None:
+    """Return the change that `request` makes as change number `epoch`, or None if it changes nothing."""
+    decision = decide(current, request, now_s)
+    if decision.effect == "keep":
+        return None
+    new = None if decision.effect == "clear" else _record(request, epoch, now_s)
+    return Change(
+        epoch=epoch,
+        change_id=request.change_id,
+        kind=request.kind,
+        target=request.target,
+        previous=current,
+        new=new,
+        reason=request.reason,
+        by=request.by,
+        at_s=now_s,
+    )
+
+
+def _record(request: Request, epoch: int, now_s: float) -> Revocation:
+    assert request.kind in LEVELS  # noqa: S101 - only set and extend get here, and the table gives them levels only
+    return Revocation(
+        target=request.target,
+        level=request.kind,
+        reason=request.reason,
+        by=request.by,
+        at_s=now_s,
+        expires_at_s=request.expires_at_s,
+        change_id=request.change_id,
+        epoch=epoch,
+        evidence=request.evidence,
+    )
+
+
+def _is_later(request: Request, current: Revocation | None) -> bool:
+    if current is None or current.expires_at_s is None or request.expires_at_s is None:
+        return False
+    return request.expires_at_s > current.expires_at_s
+
+
+def _require_text(field: str, value: str, max_chars: int) -> None:
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidRequest(field, "say something; it is what people will read when they ask why")
+    if len(value) > max_chars:
+        raise InvalidRequest(field, f"has {len(value)} characters, more than {max_chars}")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise InvalidRequest(field, "holds half a surrogate pair, which cannot be stored")
+
+
+def _require_evidence(evidence: tuple[str, ...]) -> None:
+    if not isinstance(evidence, tuple) or len(evidence) > MAX_EVIDENCE:
+        raise InvalidRequest("evidence", f"expected a tuple of at most {MAX_EVIDENCE} ids")
+    for item in evidence:
+        _require_text("evidence", item, MAX_ID_CHARS)
+
+
+def _require_expiry(kind: ChangeKind, expires_at_s: float | None) -> None:
+    if kind != "suspend":
+        if expires_at_s is not None:
+            raise InvalidRequest("expires_at_s", f"a {kind} does not expire; leave it out or use suspend")
+        return
+    # The bound rejects nan and inf and milliseconds taken for seconds (1e11 s is the year 5138).
+    if (
+        isinstance(expires_at_s, bool)
+        or not isinstance(expires_at_s, int | float)
+        or not 0 < expires_at_s < 1e11
+    ):
+        raise InvalidRequest("expires_at_s", "a suspension needs its end, in seconds since 1970")

@@ -1,0 +1,289 @@
+"""The revocations in Redis: where they are, how they are read and written in one atomic step.
+
+Layout, under a prefix (``killcord:``; use ``{killcord}:`` on a Redis Cluster so that all keys share a slot):
+
+========== ====== ==============================================================================
+state      HASH   target -> its revocation as JSON; the truth that points enforce. Never a TTL
+epoch      STRING number of the last change
+log        STREAM id ``<epoch>-0`` -> change id and change as JSON; the newest 100,000 or so
+change_ids ZSET   the last 10,000 change ids, so that a retried write is applied once
+changes    channel: each change as it is written. acks: each point's confirmations
+points     HASH   point id -> registration; points:seen ZSET point id -> server time last seen
+applied    HASH   point id -> epoch up to which it enforces
+========== ====== ==============================================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from killswitch import codec, points, scripts
+from killswitch.errors import BadRecord, StoreRefused
+from killswitch.links import Arg, Link
+from killswitch.revocations import Change, Revocation
+from killswitch.targets import Target
+
+PREFIX: Final = "killcord:"
+LOG_CAP: Final = 100_000  # about 50 MB; a reader further behind takes a snapshot instead
+CHANGE_ID_CAP: Final = 10_000
+FORGET_POINT_S: Final = 86_400.0
+
+
+class Keys:
+    """The names of all keys and channels under one prefix."""
+
+    def __init__(self, prefix: str = PREFIX) -> None:
+        self.epoch = f"{prefix}epoch"
+        self.state = f"{prefix}state"
+        self.log = f"{prefix}log"
+        self.change_ids = f"{prefix}change_ids"
+        self.changes = f"{prefix}changes"
+        self.acks = f"{prefix}acks"
+        self.points = f"{prefix}points"
+        self.seen = f"{prefix}points:seen"
+        self.applied = f"{prefix}applied"
+        self.barrier = f"{prefix}barrier"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All revocations at one epoch.
+
+    ``revocations`` includes suspensions that have run out; ``unreadable`` names the entries that this version cannot
+    read (points refuse everything while there are any). ``tip_id`` is the change id of ``epoch`` in the log,
+    ``known_id`` that of the epoch the reader asked about; None where the log does not reach.
+    """
+
+    epoch: int
+    revocations: dict[Target, Revocation]
+    unreadable: tuple[str, ...] = ()
+    tip_id: str | None = None
+    known_id: str | None = None
+    oldest_epoch: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a writer must know before it decides: the epoch as it lies there, the record, an earlier same change."""
+
+    raw_epoch: bytes
+    current: Revocation | None
+    duplicate_of: int | None
+
+    @property
+    def next_epoch(self) -> int:
+        """The number that the next change gets."""
+        return _number(self.raw_epoch) + 1
+
+
+class Store:
+    """Reads and writes over one :class:`~killswitch.links.Link`; not safe for several threads at once.
+
+    Every method raises StoreUnreachable or StoreRefused as :meth:`Link.call` does.
+    """
+
+    def __init__(self, link: Link, keys: Keys) -> None:
+        self.link = link
+        self.keys = keys
+
+    def read(self, target: Target, change_id: str) -> Reading:
+        """Return what is there now for `target`; one round trip.
+
+        An unreadable record counts as none: whoever writes over it makes the store readable again.
+        """
+        keys = self.keys
+        self.link.send(
+            ["GET", keys.epoch], ["HGET", keys.state, str(target)], ["ZSCORE", keys.change_ids, change_id]
+        )
+        # A key of the wrong type is an error here; the write sets it aside, so that nobody can block a kill with it.
+        epoch, record, seen = (_reply_or_none(self.link) for _ in range(3))
+        current = None if record is None else _revocation_or_none(target, record)
+        return Reading(epoch or b"", current, None if seen is None else int(float(seen)))
+
+    def write(self, reading: Reading, change: Change) -> tuple[str, int]:
+        """Write `change` if nothing was written since `reading`; one round trip, atomic.
+
+        Returns
+        -------
+        tuple of str and int
+            ``ok``, ``duplicate`` (the same change id was written before, as that epoch) or ``conflict``.
+        """
+        keys = self.keys
+        outcome, epoch = self.link.call(
+            "EVAL", scripts.WRITE, 5,
+            keys.epoch, keys.state, keys.log, keys.change_ids, keys.changes,
+            reading.raw_epoch, change.epoch, str(change.target),
+            b"" if change.new is None else codec.encode_revocation(change.new),
+            change.change_id, codec.encode_change(change), LOG_CAP, CHANGE_ID_CAP,
+        )  # fmt: skip
+        return outcome.decode(), int(float(epoch))
+
+    def wait_on_disk(self, timeout_ms: int) -> bool | None:
+        """Wait until everything written so far is on the server's disk.
+
+        Returns
+        -------
+        bool or None
+            True: it is. False: not within `timeout_ms`, or the server keeps no append-only file.
+            None: the server cannot say (no WAITAOF before Redis 7.2); its own fsync policy decides.
+        """
+        # WAITAOF speaks of this connection's own writes only, so there must be one after what we care about.
+        self.link.call("SET", self.keys.barrier, "1")
+        try:
+            reply = self.link.call("WAITAOF", 1, 0, timeout_ms)
+        except StoreRefused as error:
+            return None if "unknown command" in str(error) else False
+        return bool(reply[0] >= 1)
+
+    def snapshot(self, known_epoch: int = 0) -> Snapshot:
+        """Return all revocations, read in one transaction; O(number of revocations).
+
+        Parameters
+        ----------
+        known_epoch : int
+            Epoch the reader has come to; the answer's ``known_id`` lets it see whether history was rewritten.
+        """
+        keys, link = self.keys, self.link
+        known = f"{known_epoch}-0"
+        commands: tuple[list[Arg], ...] = (
+            ["MULTI"],
+            ["GET", keys.epoch],
+            ["HGETALL", keys.state],
+            ["XRANGE", keys.log, known, known],
+            ["XREVRANGE", keys.log, "+", "-", "COUNT", 1],
+            ["XRANGE", keys.log, "-", "+", "COUNT", 1],
+            ["EXEC"],
+        )
+        link.send(*commands)
+        for _ in commands[:-1]:
+            link.receive()
+        return _snapshot(link.receive())
+
+    def changes(self, after_epoch: int, limit: int) -> list[Change]:
+        """Return up to `limit` log entries with an epoch above `after_epoch`, oldest first.
+
+        Entries that are no change of ours are left out: anything can be in a stream.
+        """
+        first = f"{after_epoch + 1}-0"
+        entries = self.link.call("XRANGE", self.keys.log, first, "+", "COUNT", limit)
+        return [change for change in map(_change_or_none, entries) if change is not None]
+
+    def epoch(self) -> int:
+        """Return the number of the last change, 0 before the first."""
+        return _number(self.link.call("GET", self.keys.epoch))
+
+    def points(self) -> list[points.PointStatus]:
+        """Return every registered point, the longest-connected first."""
+        keys = self.keys
+        self.link.send(
+            ["TIME"],
+            ["HGETALL", keys.points],
+            ["ZRANGE", keys.seen, 0, -1, "WITHSCORES"],
+            ["HGETALL", keys.applied],
+        )
+        now, records, seen, applied = (self.link.receive() for _ in range(4))
+        now_s = int(now[0]) + int(now[1]) / 1e6
+        found = _statuses(_pairs(records), _pairs(seen), _pairs(applied), now_s)
+        return sorted(found, key=lambda point: (point.connected_at_s, point.id))
+
+
+def _statuses(
+    records: dict[bytes, bytes], seen: dict[bytes, bytes], applied: dict[bytes, bytes], now_s: float
+) -> list[points.PointStatus]:
+    found = []
+    for point_id, data in records.items():
+        try:
+            record = points.decode_point(data)
+        except BadRecord:
+            continue  # not one of ours; a point that cannot register properly cannot be counted on either
+        age_s = max(0.0, now_s - float(seen.get(point_id, b"0")))
+        found.append(
+            points.PointStatus(
+                id=record.id, name=record.name, host=record.host, pid=record.pid, version=record.version,
+                lease_s=record.lease_s, connected_at_s=record.connected_at_s,
+                live=age_s <= record.lease_s, applied_epoch=_number(applied.get(point_id)), age_s=age_s,
+            )
+        )  # fmt: skip
+    return found
+
+
+def _snapshot(replies: list[Any]) -> Snapshot:
+    epoch, flat, known, newest, oldest = replies
+    if isinstance(flat, Exception) or isinstance(epoch, Exception):
+        raise StoreRefused(
+            f"the revocations cannot be read: {flat if isinstance(flat, Exception) else epoch}"
+        )
+    revocations: dict[Target, Revocation] = {}
+    unreadable = []
+    for field, data in _pairs(flat).items():
+        try:
+            revocation = codec.decode_revocation(data)
+            if str(revocation.target).encode() != field:
+                raise BadRecord(f"is about {revocation.target}")
+            revocations[revocation.target] = revocation
+        except BadRecord as error:
+            unreadable.append(f"{field.decode(errors='replace')[:80]!r}: {error}")
+    number = _number(epoch)
+    return Snapshot(
+        epoch=number,
+        revocations=revocations,
+        unreadable=tuple(unreadable),
+        tip_id=_change_id(newest, number),
+        known_id=_change_id(known, None),
+        oldest_epoch=_entry_epoch(oldest),
+    )
+
+
+def _pairs(flat: list[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _number(raw: bytes | None) -> int:
+    try:
+        return max(0, int(raw or b"0"))
+    except ValueError:
+        return (
+            0  # not ours; a reader that has come further sees a store that went back, and keeps what it knows
+        )
+
+
+def _reply_or_none(link: Link) -> Any:
+    try:
+        return link.receive()
+    except StoreRefused:
+        return None
+
+
+def _revocation_or_none(target: Target, data: bytes) -> Revocation | None:
+    try:
+        revocation = codec.decode_revocation(data)
+    except BadRecord:
+        return None
+    return revocation if revocation.target == target else None
+
+
+def _change_or_none(entry: list[Any]) -> Change | None:
+    try:
+        change = codec.decode_change(_fields(entry).get(b"change", b""))
+    except BadRecord:
+        return None
+    return change if entry[0] == b"%d-0" % change.epoch else None
+
+
+def _fields(entry: list[Any]) -> dict[bytes, bytes]:
+    return _pairs(entry[1]) if entry[1] else {}
+
+
+def _change_id(entries: Any, epoch: int | None) -> str | None:
+    if isinstance(entries, Exception) or not entries:
+        return None
+    if epoch is not None and entries[0][0] != b"%d-0" % epoch:
+        return None
+    return _fields(entries[0]).get(b"id", b"").decode(errors="replace")
+
+
+def _entry_epoch(entries: Any) -> int | None:
+    if isinstance(entries, Exception) or not entries:
+        return None
+    return int(entries[0][0].partition(b"-")[0])
