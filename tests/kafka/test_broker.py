@@ -8,35 +8,15 @@ from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import UnknownTopicOrPartitionError
 
 from tests.kafka import broker as harness
 from tests.kafka.broker import Broker, BrokerError, available
-from tests.kafka.jars import Unavailable, find_java, resolve
+from tests.kafka.jars import Unavailable, find_java, java_version, resolve
+from tests.kafka.records import consume, produce
 
 CreateTopic = Callable[..., Awaitable[str]]
-
-
-async def produce(address: str, topic: str, values: list[bytes]) -> None:
-    """Send *values* in order to partition 0; returns when the broker acknowledged all of them."""
-    producer = AIOKafkaProducer(bootstrap_servers=address, acks="all", enable_idempotence=True)
-    await producer.start()
-    try:
-        for sent in [await producer.send(topic, value, partition=0) for value in values]:
-            await sent
-    finally:
-        await producer.stop()
-
-
-async def consume(address: str, topic: str, count: int) -> list[bytes]:
-    """Return the first *count* values of partition 0; the test's timeout bounds the wait."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=address, auto_offset_reset="earliest")
-    await consumer.start()
-    try:
-        consumer.assign([TopicPartition(topic, 0)])
-        return [(await consumer.getone()).value for _ in range(count)]
-    finally:
-        await consumer.stop()
 
 
 @pytest.mark.kafka
@@ -88,8 +68,6 @@ async def test_a_misspelt_topic_fails_instead_of_appearing(kafka_broker: Broker)
 async def test_records_survive_a_crash_and_a_restart() -> None:
     if reason := available():
         pytest.skip(f"no Kafka broker: {reason}")
-    from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-
     with Broker() as broker:
         home = broker._home
         admin = AIOKafkaAdminClient(bootstrap_servers=broker.address)
@@ -157,8 +135,6 @@ def test_without_java_the_reason_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
     ],
 )
 def test_java_versions_are_read(tmp_path: Path, banner: str, version: int) -> None:
-    from tests.kafka.jars import java_version
-
     java = tmp_path / "java"
     java.write_text(f"#!/bin/sh\necho '{banner}' >&2\n")
     java.chmod(0o755)
