@@ -1,0 +1,99 @@
+// The top line and the banners: is what I see alive, is the fleet covered, may the machine kill?
+
+import { byId, el, setAttr, setText, show } from "./dom.js";
+import { clock, count, rate } from "./format.js";
+import { icon } from "./icons.js";
+
+const CONNECTION = {
+  live: { icon: "live", tone: "ok", text: () => "Live" },
+  connecting: { icon: "retry", tone: "watch", text: () => "Connecting …" },
+  retrying: { icon: "retry", tone: "bad", text: (seconds) => `Reconnecting in ${seconds} s` },
+};
+
+const MODES = {
+  enforce: "Enforce",
+  alert: "Alert only",
+  observe: "Observe only",
+};
+
+/** Draws the header from a store; `retry` connects at once. */
+export class Header {
+  #stats = new Map();
+  #banners = new Map();
+
+  constructor(store, retry) {
+    this.store = store;
+    this.retry = retry;
+    store.watch(["connection"], () => this.#connection());
+    store.watch(["connection", "status", "points", "revocations"], () => this.#drawStats());
+    store.watch(["connection", "status"], () => this.#drawBanners());
+    setInterval(() => store.connection.state === "retrying" && this.#connection(), 500); // the count-down
+  }
+
+  #connection() {
+    const { state, retryAtMs } = this.store.connection;
+    const { icon: name, tone, text } = CONNECTION[state];
+    const pill = byId("connection");
+    if (pill.dataset.state !== state) {
+      pill.replaceChildren(icon(name), el("span", {}));
+      pill.dataset.state = state;
+      setAttr(pill, "data-tone", tone);
+    }
+    setText(pill.lastElementChild, text(Math.max(0, Math.ceil(((retryAtMs ?? 0) - Date.now()) / 1000))));
+    document.title = state === "live" ? "Killcord" : "(not connected) Killcord";
+    setAttr(document.body, "data-connection", state);
+  }
+
+  #drawStats() {
+    const status = this.store.status ?? {};
+    const cut = this.store.revocations.size;
+    const uncovered = status.points_total > 0 && status.points_live < status.points_total;
+    this.#stat("mode", "Automatic", status.kills_paused ? "Paused" : (MODES[status.mode] ?? "–"), status.kills_paused ? "bad" : "");
+    this.#stat("rate", "Actions/s", rate(status.actions_per_s));
+    this.#stat("actions", "Actions", count(status.actions));
+    this.#stat("calibrated", "Calibrated", `${count(status.calibrated)}/${count(status.agents)}`);
+    this.#stat("points", "Points live", `${count(status.points_live)}/${count(status.points_total)}`, uncovered ? "watch" : "");
+    this.#stat("cut", "Cut off", count(cut), cut ? "bad" : "");
+    this.#stat("backlog", "Backlog", count(status.backlog), status.backlog > 1000 ? "watch" : "");
+  }
+
+  #stat(key, label, value, tone = "") {
+    if (!this.#stats.has(key)) {
+      const figure = el("dd", {});
+      byId("stats").append(el("div", { class: "stat", "data-stat": key }, el("dt", {}, label), figure));
+      this.#stats.set(key, figure);
+    }
+    setText(this.#stats.get(key), value);
+    setAttr(this.#stats.get(key), "data-tone", tone || null);
+  }
+
+  #drawBanners() {
+    const { connection, status, missed } = this.store;
+    const since = clock(connection.sinceMs / 1000, Date.now());
+    const isLost = connection.state !== "live" && status !== null;
+    this.#banner("lost", isLost && `Not connected since ${since}. What you see below is from then; kills from this page may not get through.`, "bad", "Connect now");
+    this.#banner("redis", status?.redis === "unreachable" && "The daemon cannot reach Redis: a kill cannot be confirmed now. Enforcement points refuse everything by themselves when their lease runs out.", "bad");
+    this.#banner("paused", status?.kills_paused && "Automatic kills are paused by the blast-radius guard: too many in a short time. Look at the alerts and kill by hand; manual kills are never limited.", "watch");
+    this.#banner("missed", missed && `This page was too slow and missed messages ${count(missed.from)} to ${count(missed.to)}. The lists were fetched anew.`, "watch", "Understood");
+  }
+
+  #banner(key, text, tone, button = null) {
+    if (!this.#banners.has(key)) {
+      if (!text) return;
+      const node = el("p", { class: "banner", "data-tone": tone, "data-banner": key }, icon(tone === "bad" ? "critical" : "high"), el("span", {}));
+      if (button) node.append(el("button", { type: "button", class: "button quiet", on: { click: () => this.#answer(key) } }, button));
+      byId("banners").append(node);
+      this.#banners.set(key, node);
+    }
+    const node = this.#banners.get(key);
+    show(node, Boolean(text));
+    if (text) setText(node.children[1], text);
+  }
+
+  #answer(key) {
+    if (key === "lost") this.retry();
+    if (key !== "missed") return;
+    this.store.missed = null;
+    this.store.touch("status");
+  }
+}
