@@ -61,9 +61,8 @@ async def work(broker: str, group: str, source: str, target: str, poison: str = 
             async for event in stream.noack().events():
                 try:
                     await copy_one(event)
-                except (
-                    Exception
-                ) as error:  # must not leave the agent: a crashed app cannot be stopped cleanly
+                except Exception as error:
+                    # It must not leave the agent: an app that crashed cannot be stopped cleanly.
                     _finish(over, error)
                     return  # nothing after the failed record is acknowledged
                 event.ack()
@@ -76,7 +75,7 @@ async def work(broker: str, group: str, source: str, target: str, poison: str = 
 
 
 async def _until_over(app: Any, over: asyncio.Future[None]) -> None:
-    """Wait for the end of the work or of Faust itself, then stop Faust, which commits what is acknowledged."""
+    """Wait for the end of the work or of Faust, then stop Faust, which commits what is acknowledged."""
     crashed = asyncio.create_task(app.wait_until_stopped())
     try:
         await asyncio.wait({over, crashed}, return_when=asyncio.FIRST_COMPLETED)
