@@ -3,8 +3,8 @@
 >>> with Broker() as broker:            # doctest: +SKIP
 ...     connect(broker.address)         # "127.0.0.1:<port>"
 
-It takes three to four seconds to start and about 180 MB of memory, so tests share one (fixture ``kafka_broker``)
-and keep apart by topic names.
+It takes three to four seconds to start and about 180 MB of memory, so tests share one (fixture
+``kafka_broker``) and keep apart by topic names.
 """
 
 import contextlib
