@@ -3,11 +3,14 @@
 from detectors.bank import STATES, Bank, Calibration, Scores, warm_up
 from detectors.explanation import Reason, Subject, explain
 from detectors.features import MAX_ARGS, Features, Hasher
+from detectors.layout import STATE_VERSION
+from detectors.river_by_name import detector_by_name, numeric_features
 from detectors.settings import Settings
 
 __all__ = [
     "MAX_ARGS",
     "STATES",
+    "STATE_VERSION",
     "Bank",
     "Calibration",
     "Features",
@@ -16,6 +19,8 @@ __all__ = [
     "Scores",
     "Settings",
     "Subject",
+    "detector_by_name",
     "explain",
+    "numeric_features",
     "warm_up",
 ]

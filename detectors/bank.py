@@ -11,13 +11,13 @@ import numpy.typing as npt
 from detectors import layout, scoring
 from detectors.columns import columns
 from detectors.features import Features
-from detectors.layout import LAYOUT, UNIT, Fleet, Rows, new_fleet, output_dtype, row_dtype
+from detectors.layout import STATE_VERSION, UNIT, Fleet, Rows, new_fleet, output_dtype, row_dtype
 from detectors.settings import Settings
 
 STATES = ("calibrating", "recalibrating", "calibrated")
 """Names of `Scores.state`'s codes."""
 
-_HEADER = LAYOUT.to_bytes(2, "little")
+_HEADER = STATE_VERSION.to_bytes(2, "little")
 _EVICTED_SHARE = (
     64  # when the bank is full the least recent 1/64 of the agents leaves together: one pass, not many
 )
@@ -26,10 +26,10 @@ _Floats = npt.NDArray[np.float64]
 
 
 class Scores(NamedTuple):
-    """What the models say about n actions; K signals, in the order of `layout.SIGNALS`, then the external
-    ones.
+    """What the models say about n actions.
 
-    All counts are in actions (a weak lesson is a quarter), as they were before the action itself was learned.
+    K is the number of signals: those of `layout.SIGNALS` in their order, then the external ones. All counts
+    are in actions (a weak lesson is a quarter), as they were before the action itself was learned.
     """
 
     p: _Floats
@@ -62,8 +62,8 @@ class Scores(NamedTuple):
     otherwise."""
     expected: _Floats
     """(n, K) usual value of rhythm and rate where they stand out; external: the mean. NaN otherwise."""
-    previous: npt.NDArray[np.uint32]
-    """(n) upper 32 bits of the hash of the session's previous tool; 1 if there was none."""
+    previous: npt.NDArray[np.uint64]
+    """(n) hash of the session's previous tool, as in `Features.tool`; 0 if there was none."""
 
 
 class Calibration(NamedTuple):
@@ -128,8 +128,9 @@ class Bank:
         return agent in self._row_of
 
     def row(self, agent: int) -> int:
-        """Return an agent's row, a new one if it has none; when the bank is full, idle agents are forgotten
-        for it.
+        """Return an agent's row, a new one if it has none.
+
+        When the bank is full, the agents that were idle longest are forgotten for it.
 
         Parameters
         ----------
@@ -192,7 +193,7 @@ class Bank:
             rows = self._known_rows(agents, done)
             end = done + len(rows)
             batch = columns(rows, features[done:end], may_teach[done:end], external[done:end])
-            scoring.run(self._rows, self._fleet, batch, self._rules, results[done:end], 0)
+            scoring.run(self._rows, self._fleet, batch, self._rules, results[done:end], scoring.SCORE)
             done = end
         return _scores(results)
 
@@ -251,7 +252,7 @@ class Bank:
             If the agent has no model.
 
         """
-        return _HEADER + self._rows[self._row_of[agent]].tobytes()
+        return _HEADER + bytes(self._rows[self._row_of[agent]].tobytes())
 
     def load(self, agent: int, row: bytes) -> None:
         """Give an agent a model made by `export`; it replaces the one that it has.
@@ -272,7 +273,9 @@ class Bank:
         """Return the whole state as plain arrays; a bank restored from them continues bit for bit."""
         used = np.array(sorted(self._row_of.values()), np.int64)
         state: dict[str, npt.NDArray[np.generic]] = {
-            "layout": np.array([LAYOUT, self.settings.externals, self.max_agents, self._clock], np.int64),
+            "layout": np.array(
+                [STATE_VERSION, self.settings.externals, self.max_agents, self._clock], np.int64
+            ),
             "agents": self._agents[used],
             "last_seen": self._last_seen[used],
             "rows": self._rows[used].view(np.uint8).reshape(len(used), self._dtype.itemsize),
@@ -294,7 +297,8 @@ class Bank:
         version, externals, max_agents, clock = (int(number) for number in dumped["layout"])
         rows = np.ascontiguousarray(dumped["rows"], np.uint8)
         bank = cls(settings, capacity=max(1, len(rows)), max_agents=max_agents)
-        if version != LAYOUT or externals != settings.externals or rows.shape[1:] != (bank.bytes_per_agent,):
+        fits = version == STATE_VERSION and externals == settings.externals
+        if not fits or rows.shape[1:] != (bank.bytes_per_agent,):
             raise ValueError("the dump is of another layout or number of external detectors")
         for agent, last_seen, row in zip(dumped["agents"], dumped["last_seen"], rows, strict=True):
             place = bank.row(int(agent))
@@ -309,8 +313,7 @@ class Bank:
         return bank
 
     def _known_rows(self, agents: Sequence[int], start: int) -> npt.NDArray[np.int64]:
-        """Return the rows of the next actions; fewer than asked where an agent has to be forgotten in
-        between.
+        """Return the rows of the next actions, up to where an agent has to be forgotten.
 
         An agent may only be forgotten after the actions before it are scored, else the outcome would depend
         on where the batch was cut.

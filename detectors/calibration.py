@@ -78,7 +78,7 @@ def add(tails: Table, position: int, weight: int, limit: int) -> None:
 def signal_p(own: Table, peers: Table, position: int) -> float:
     """Return the p-value of a score in a bin: the agent's own tail, shrunk towards the fleet's."""
     prior = (peers[position] + float(UNIT)) / (peers[0] + float(UNIT))
-    return (own[position] + SHRINKAGE * prior) / (own[0] + SHRINKAGE)
+    return float((own[position] + SHRINKAGE * prior) / (own[0] + SHRINKAGE))
 
 
 @kernel
@@ -103,17 +103,16 @@ def fit_tail(fleet: Fleet) -> None:
 
 @kernel
 def fleet_p(fleet: Fleet, fused: float) -> float:
-    """Return the share of the fleet's scores at least as high, extrapolated where they are too few to
-    count."""
+    """Return the share of the fleet's scores at least as high; where those are few, the tail's."""
     tails = fleet.fused
     position = fused_bin(fused)
     whole = tails[0] + float(UNIT)
     if tails[position] >= _ENOUGH:
-        return (tails[position] + float(UNIT)) / whole
+        return float((tails[position] + float(UNIT)) / whole)
     while position > 0 and tails[position] < _ENOUGH:
         position -= 1
     beyond = (fused - position * FUSED_WIDTH) / max(fleet.numbers[FIT_EXCESS], 1.0)
-    return max((tails[position] + float(UNIT)) / whole * math.exp(-beyond), _LEAST_P)
+    return float(max((tails[position] + float(UNIT)) / whole * math.exp(-beyond), _LEAST_P))
 
 
 @kernel
@@ -126,7 +125,7 @@ def fused_p(row: Row, fleet: Fleet, fused: float) -> float:
     common = fleet_p(fleet, fused)
     own = row["fused"]
     mixed = (own[own_bin(fused)] + SHRINKAGE * common) / (own[0] + SHRINKAGE)
-    return max(common, mixed)
+    return float(max(common, mixed))
 
 
 @kernel
@@ -156,8 +155,7 @@ def learn_scores(row: Row, fleet: Fleet, out: Row, weight: int) -> None:
 
 @kernel
 def learn_fused(row: Row, fleet: Fleet, fused: float, weight: int) -> None:
-    """Add an action's fused statistic to the tails of the agent and of the fleet; refit the tail now and
-    then."""
+    """Add an action's fused statistic to both tails; fit the fleet's anew now and then."""
     add(row["fused"], own_bin(fused), weight, _LIMIT_AGENT)
     add(fleet.fused, fused_bin(fused), weight, _LIMIT_FLEET)
     fleet.numbers[ACTIONS] += 1.0

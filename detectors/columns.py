@@ -40,9 +40,11 @@ def columns(
     flat.extend(versions)
     flat.extend(_flatten(_flatten(args)))
     # The upper half of a keyed 64-bit hash is a good 32-bit hash, and products of two such stay below 2⁶³.
-    hashes = (np.frombuffer(flat, np.uint64) >> np.uint64(32)).astype(np.int64)
+    whole = np.frombuffer(flat, np.uint64)
+    hashes = (whole >> np.uint64(32)).astype(np.int64)
     return Batch(
         rows=rows,
+        tool_hashes=whole[:n],
         tools=hashes[:n],
         sessions=hashes[n : 2 * n],
         versions=hashes[2 * n : 3 * n],

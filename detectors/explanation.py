@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from detectors.bank import Scores
 from detectors.features import Features
 from detectors.layout import EXTERNAL, NOVELTY, RATE, RHYTHM, SIGNALS, SIZE, SOURCE, TRANSITION
-from detectors.signals import START
 
 _MATTERS_P = 0.1  # signals above this p-value say nothing worth an analyst's time
 _MOST = 4
@@ -28,10 +27,10 @@ class Subject:
         In the order of `Features.args`; further ones are ignored.
     arg_values
         As text, in the same order; None where raw values are not kept.
-    sources
+    arg_sources
         Where each value was first visible; None if unknown.
-    name
-        Turns a hash into a name or None: `Hasher.name`.
+    tool_name
+        Turns the hash of a tool (`Features.tool`) into its name or None, for example `Hasher.name`.
     externals
         Names of the external detectors, in the order of their columns.
 
@@ -40,8 +39,8 @@ class Subject:
     tool: str
     arg_names: Sequence[str] = ()
     arg_values: Sequence[str] | None = None
-    sources: Sequence[str | None] | None = None
-    name: Callable[[int], str | None] = lambda _key: None
+    arg_sources: Sequence[str | None] | None = None
+    tool_name: Callable[[int], str | None] = lambda _key: None
     externals: Sequence[str] = ()
 
 
@@ -125,13 +124,9 @@ def _times(count: float) -> str:
 
 def _transition(scores: Scores, i: int, subject: Subject) -> _Words:
     key = int(scores.previous[i])
-    name = subject.name(key)
+    name = subject.tool_name(key) if key else None
     before = (
-        "at the start of a session"
-        if key == START
-        else f"after `{name}`"
-        if name
-        else "after the tool before it"
+        "at the start of a session" if key == 0 else f"after `{name}`" if name else "after the tool before it"
     )
     counts = _counts(scores, i, TRANSITION)
     return f"`{subject.tool}` {before}", counts, f"`{subject.tool}` {before} was seen {counts}"
@@ -162,7 +157,7 @@ def _novelty(scores: Scores, i: int, subject: Subject) -> _Words:
 
 def _source(scores: Scores, i: int, subject: Subject) -> _Words:
     at, name, value = _argument(scores, i, SOURCE, subject)
-    known = subject.sources[at] if subject.sources and 0 <= at < len(subject.sources) else None
+    known = subject.arg_sources[at] if subject.arg_sources and 0 <= at < len(subject.arg_sources) else None
     observed = f"from `{known}`" if known else "from an unusual source"
     counts = _counts(scores, i, SOURCE)
     return observed, counts, f"Value{value} of {name} in `{subject.tool}` came {observed}; it did so {counts}"
@@ -206,8 +201,7 @@ def _external(scores: Scores, i: int, k: int, subject: Subject) -> _Words:
 
 
 def _quote(value: str) -> str:
-    """Return a value fit for one line: shortened, control characters escaped (it may come from an
-    attacker)."""
+    """Return a value fit for one line: shortened and escaped, because an attacker may have written it."""
     text = value if len(value) <= _VALUE_CHARS else value[: _VALUE_CHARS - 1] + "…"
     return "`" + "".join(c if c.isprintable() and c != "`" else f"\\u{ord(c):04x}" for c in text) + "`"
 

@@ -13,7 +13,6 @@ MAX_ARGS = 16
 action."""
 
 _MAX_NAMES = 65_536  # names kept with their hashes; a security limit on memory (about 10 MB)
-_SHIFT = 32
 
 _to_json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str).encode
 
@@ -84,15 +83,8 @@ class Hasher:
             return xxh3_64_intdigest(text.encode("utf-8", "surrogatepass"), self._seed) or 1
 
     def name(self, key: int) -> str | None:
-        """Return the tool, argument, source or version name behind a hash, if it was seen lately.
-
-        Parameters
-        ----------
-        key
-            A 64-bit hash, or its upper 32 bits as in `Scores.previous`.
-
-        """
-        return self._names.get(key if key < 1 << _SHIFT else key >> _SHIFT)
+        """Return the tool, argument, source or version name behind a hash, if it was seen lately."""
+        return self._names.get(key)
 
     def features(
         self,
@@ -157,7 +149,7 @@ class Hasher:
             self._hashes.clear()
             self._names.clear()
         found = self._hashes[name] = self.hash(name)
-        self._names[found >> _SHIFT] = name
+        self._names[found] = name
         return found
 
 

@@ -36,13 +36,13 @@ FUSED_BINS = 240
 FUSED_WIDTH = 0.25
 FUSED_COARSE = 4  # an agent's own fused histogram is four times coarser than the fleet's …
 FUSED_OWN = 40  # … and ends at 40 nats
-PENDING = 8  # flagged actions whose context waits for a verdict
+PENDING = 6  # flagged actions whose context waits for a verdict
 SESSIONS = 4
 VERSIONS = 4
 
 NOVEL_KINDS = 3  # known to the agent, known only to peers, new to all
-LAYOUT = 1
-"""Version of everything in this module; exported rows carry it."""
+STATE_VERSION = 1
+"""Raised with every change that makes stored models mean something else; exported rows carry it."""
 
 # Fleet.numbers
 ACTIONS, FIT_BIN, FIT_EXCESS, FITTED_AT = range(4)
@@ -70,11 +70,11 @@ def row_dtype(externals: int) -> np.dtype[np.void]:
             ("external_mean", np.float64, (slots,)),
             ("external_var", np.float64, (slots,)),
             ("external_seen", np.float64, (slots,)),
+            ("session_tools", np.uint64, (SESSIONS,)),
             ("pair_keys", np.uint32, (PAIR_SETS, WAYS)),
             ("slot_keys", np.uint32, (SLOT_SETS, WAYS)),
             ("values", np.uint32, (VALUE_SETS, WAYS)),
             ("sessions", np.uint32, (SESSIONS,)),
-            ("session_tools", np.uint32, (SESSIONS,)),
             ("versions", np.uint32, (VERSIONS,)),
             ("pending", np.uint32, (PENDING,)),
             ("pending_tools", np.uint32, (PENDING,)),
@@ -150,7 +150,7 @@ def output_dtype(externals: int) -> np.dtype[np.void]:
             ("of", np.float64, (signals,)),
             ("peer_seen", np.float64, (signals,)),
             ("peer_of", np.float64, (signals,)),
-            ("previous", np.uint32),
+            ("previous", np.uint64),
             ("flagged", np.bool_),
             ("state", np.uint8),
             ("arg", np.int8, (signals,)),

@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
+
 from detectors.calibration import calibrate, fused_p, learn_fused, learn_scores
 from detectors.compiler import entry, kernel
 from detectors.layout import (
@@ -29,6 +31,7 @@ from detectors.signals import START, decayed, gap_bin, learn, observe, pace_bin,
 from detectors.tables import Table, combine, shrink
 
 CALIBRATING, RECALIBRATING, CALIBRATED = range(3)
+LOOK, SCORE = -1, 0
 
 _DAY_S = 86_400.0
 _UNKNOWN = 255  # a pending action's bin that was not known
@@ -54,9 +57,11 @@ class Rules(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Actions as columns. Hashes are the upper 32 bits of those in `Features`."""
+    """Actions as columns. Hashes but one are the upper 32 bits of those in `Features`."""
 
     rows: Table
+    tool_hashes: Table
+    """All 64 bits: the only hash that has to lead back to a name."""
     tools: Table
     sessions: Table
     versions: Table
@@ -71,16 +76,22 @@ class Batch(NamedTuple):
 
 
 @kernel
-def previous_tool(row: Row, session: int) -> int:
-    """Return the tool that the session used last, `START` if it is not among the agent's latest."""
+def previous_tool(row: Row, session: int) -> np.uint64:
+    """Return the tool that the session used last, 0 if it is not among the agent's latest."""
     for i in range(SESSIONS):
         if row["sessions"][i] == session:
-            return int(row["session_tools"][i])
-    return START
+            return np.uint64(row["session_tools"][i])
+    return np.uint64(0)
 
 
 @kernel
-def enter_session(row: Row, session: int, tool: int) -> None:
+def fold(hash_: np.uint64) -> int:
+    """Return the 32-bit fingerprint of a 64-bit hash; `START` for none."""
+    return START if hash_ == np.uint64(0) else int(np.int64(hash_ >> np.uint64(32)))
+
+
+@kernel
+def enter_session(row: Row, session: int, tool: np.uint64) -> None:
     """Make a session the agent's latest, with the tool that it used."""
     sessions = row["sessions"]
     tools = row["session_tools"]
@@ -181,7 +192,7 @@ def fingerprint(batch: Batch, i: int) -> int:
 
 @kernel
 def remember(row: Row, action: int, previous: int, gap: int, pace: int) -> None:
-    """Keep the context of a flagged action until its verdict; the oldest of eight is forgotten."""
+    """Keep the context of a flagged action until its verdict; the oldest of six is forgotten."""
     for i in range(PENDING - 1, 0, -1):
         row["pending"][i] = row["pending"][i - 1]
         row["pending_tools"][i] = row["pending_tools"][i - 1]
@@ -190,7 +201,7 @@ def remember(row: Row, action: int, previous: int, gap: int, pace: int) -> None:
     row["pending"][0] = action
     row["pending_tools"][0] = previous
     row["pending_bins"][0, 0] = gap if gap >= 0 else _UNKNOWN
-    row["pending_bins"][0, 1] = pace
+    row["pending_bins"][0, 1] = pace if pace >= 0 else _UNKNOWN
 
 
 @kernel
@@ -199,7 +210,7 @@ def clear(out: Row) -> None:
     out["p"] = math.nan
     out["threshold_p"] = math.nan
     out["fused"] = 0.0
-    out["previous"] = START
+    out["previous"] = 0
     out["flagged"] = False
     out["state"] = CALIBRATING
     for k in range(out["surprise"].shape[0]):
@@ -247,22 +258,22 @@ def learn_everything(row: Row, fleet: Fleet, out: Row, rules: Rules, weight: int
 
 
 @kernel
-def move_on(row: Row, tool: int, session: int, ts_s: float, gap_s: float, level: float) -> None:
+def move_on(row: Row, tool: np.uint64, session: int, ts_s: float, gap_s: float, level: float) -> None:
     """Let time pass: this is state, not learning, and happens for flagged actions too."""
     enter_session(row, session, tool)
     if math.isfinite(ts_s):
         row["last_ts_s"] = ts_s
+        row["rate"] = level
     if gap_s > 0.0:
         row["span_s"] += min(gap_s, _DAY_S)
-    row["rate"] = level
     row["acted"] += 1
     if row["recalibrating"] > 0:
         row["recalibrating"] -= 1
 
 
 @kernel
-def one(rows: Table, fleet: Fleet, batch: Batch, rules: Rules, results: Table, i: int) -> None:
-    """Do everything for action `i` of a batch."""
+def one(rows: Table, fleet: Fleet, batch: Batch, rules: Rules, results: Table, look: bool, i: int) -> None:
+    """Do everything for action `i` of a batch; if only to look, change nothing."""
     row = rows[batch.rows[i]]
     out = results[i]
     clear(out)
@@ -271,22 +282,26 @@ def one(rows: Table, fleet: Fleet, batch: Batch, rules: Rules, results: Table, i
     if session == 0:
         session = _NO_SESSION
     ts_s = float(batch.ts_s[i])
-    note_version(row, int(batch.versions[i]), rules)
+    if not look:
+        note_version(row, int(batch.versions[i]), rules)
     gap_s = ts_s - row["last_ts_s"] if math.isfinite(ts_s) else math.nan
     level = decayed(row["rate"], gap_s)
-    previous = previous_tool(row, session)
+    before = previous_tool(row, session)
+    previous = fold(before)
     size = size_bin(float(batch.sizes[i]))
     gap = gap_bin(gap_s)
-    pace = pace_bin(level)
+    pace = pace_bin(level) if math.isfinite(ts_s) else -1
     first = batch.starts[i]
     last = batch.starts[i + 1]
-    out["previous"] = previous
+    out["previous"] = before
     observe(row, fleet, out, tool, previous, size, gap, pace, batch.args, first, last)
     for column in range(batch.external.shape[1]):
         score_external(row, out, column, batch.external[i, column])
     calibrate(row, fleet, out)
     judge(row, fleet, out, rules)
     tell(row, out, float(batch.sizes[i]), gap_s, level)
+    if look:
+        return
     if out["flagged"]:
         remember(row, fingerprint(batch, i), previous, gap, pace)
     elif batch.teach[i]:
@@ -295,14 +310,14 @@ def one(rows: Table, fleet: Fleet, batch: Batch, rules: Rules, results: Table, i
         for column in range(batch.external.shape[1]):
             learn_external(row, column, batch.external[i, column])
         row["learned"] += 1
-    move_on(row, tool, session, ts_s, gap_s, level)
+    move_on(row, batch.tool_hashes[i], session, ts_s, gap_s, level)
 
 
 @kernel
 def late(rows: Table, fleet: Fleet, batch: Batch, rules: Rules, results: Table, weight: int, i: int) -> None:
     """Teach action `i`, which was flagged when it happened.
 
-    Its context (previous tool, gap, rate) is used if the agent's row still has it; if more than eight were
+    Its context (previous tool, gap, rate) is used if the agent's row still has it; if more than six were
     flagged since, only what the action itself shows is learned: tool, arguments, sources, size.
     """
     row = rows[batch.rows[i]]
@@ -319,8 +334,8 @@ def late(rows: Table, fleet: Fleet, batch: Batch, rules: Rules, results: Table, 
             pace = int(row["pending_bins"][j, 1])
             row["pending"][j] = 0
             break
-    if gap == _UNKNOWN:
-        gap = -1
+    gap = -1 if gap == _UNKNOWN else gap
+    pace = -1 if pace == _UNKNOWN else pace
     tool = int(batch.tools[i])
     size = size_bin(float(batch.sizes[i]))
     first = batch.starts[i]
@@ -334,21 +349,22 @@ def late(rows: Table, fleet: Fleet, batch: Batch, rules: Rules, results: Table, 
 
 
 @entry
-def run(rows: Table, fleet: Fleet, batch: Batch, rules: Rules, results: Table, late_weight: int) -> None:
+def run(rows: Table, fleet: Fleet, batch: Batch, rules: Rules, results: Table, mode: int) -> None:
     """Take a batch in order; the answers go to `results`, the models change in place.
 
-    One entry point for both ways to learn, because each entry costs a compilation of everything below it.
+    One entry point for all that can be done, because each entry costs a compilation of everything below it.
 
     Parameters
     ----------
     rows, fleet, batch, rules, results
-        Models, actions, settings, and one zeroed output an action.
-    late_weight
-        0: score, judge and learn new actions. 1 to `UNIT`: teach formerly flagged ones with this weight.
+        Models, actions, settings, and one output an action.
+    mode
+        `SCORE`: score, judge and learn new actions. `LOOK`: score and judge only, as if each came next. 1 to
+        `UNIT`: teach formerly flagged actions with this weight.
 
     """
     for i in range(batch.rows.shape[0]):
-        if late_weight == 0:
-            one(rows, fleet, batch, rules, results, i)
+        if mode <= SCORE:
+            one(rows, fleet, batch, rules, results, mode == LOOK, i)
         else:
-            late(rows, fleet, batch, rules, results, late_weight, i)
+            late(rows, fleet, batch, rules, results, mode, i)

@@ -71,8 +71,7 @@ def pace_bin(level: float) -> int:
 
 @kernel
 def decayed(level: float, gap_s: float) -> float:
-    """Return the decayed count of actions after one more; `gap_s` NaN or negative counts as no time
-    passed."""
+    """Return the decayed count of actions after one more; an unknown or negative gap is no time."""
     if level > 0.0 and gap_s > 0.0:
         return level * math.exp(-gap_s / RATE_TAU_S) + 1.0
     return level + 1.0
@@ -166,7 +165,7 @@ def spread(counts: Table, position: int) -> float:
         around += counts[position - 1]
     if position + 1 < counts.shape[0]:
         around += counts[position + 1]
-    return around / 4.0
+    return float(around / 4.0)
 
 
 @kernel
@@ -257,8 +256,7 @@ def learn(
     last: int,
     weight: int,
 ) -> None:
-    """Teach the agent's model and the fleet's one action; parameters as for `observe`, `weight` in `UNIT` an
-    action."""
+    """Teach one action to the agent's model and the fleet's; `weight` is in `UNIT`, the rest as above."""
     if previous >= 0:
         learn_pair(row, fleet, TRANSITION, previous, tool, weight)
     learn_pair(row, fleet, SIZE, tool, size, weight)
