@@ -29,10 +29,11 @@ from killswitch.following import Gap
 from killswitch.guard import Guard, GuardStatus
 from killswitch.points import Ack, Containment, PointStatus
 from killswitch.revocations import Change, Level, Revocation
-from killswitch.store import Snapshot
-from killswitch.switch import Outcome, Switch
+from killswitch.snapshots import Snapshot
+from killswitch.switch import Switch
 from killswitch.targets import KINDS, Kind, Target
 from killswitch.watch import Watch
+from killswitch.writer import Outcome
 
 __all__ = [
     "KINDS",
@@ -45,8 +46,8 @@ __all__ = [
     "GuardStatus",
     "InvalidRequest",
     "InvalidTarget",
-    "Kind",
     "KillswitchError",
+    "Kind",
     "LeaseExpired",
     "Level",
     "NotReady",

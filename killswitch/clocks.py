@@ -12,8 +12,9 @@ wall_s: Final[Callable[[], float]] = time.time
 
 
 def _lease_clock() -> Callable[[], float]:
-    # A lease must run while the machine sleeps: after an hour's sleep nothing heard before it is worth anything.
-    # On Linux only CLOCK_BOOTTIME counts sleep; macOS's CLOCK_MONOTONIC does, but not Python's time.monotonic there.
+    # A lease must run while the machine sleeps: after an hour's sleep nothing heard before it is worth
+    # anything. On Linux only CLOCK_BOOTTIME counts sleep; macOS's CLOCK_MONOTONIC does, but not Python's
+    # time.monotonic there.
     for name in ("CLOCK_BOOTTIME", "CLOCK_MONOTONIC"):
         if hasattr(time, name):
             return partial(time.clock_gettime, getattr(time, name))

@@ -84,7 +84,7 @@ def _plain_revocation(revocation: Revocation) -> dict[str, Any]:
     }
 
 
-def _decode(data: bytes, build: Callable[[Any], T]) -> T:
+def _decode(data: bytes, build: Callable[[object], T]) -> T:
     if len(data) > MAX_RECORD_BYTES:
         raise BadRecord(f"{len(data)} bytes, more than {MAX_RECORD_BYTES}")
     try:
@@ -102,19 +102,19 @@ def _no_constant(name: str) -> NoReturn:
     raise BadRecord(f"{name} is no JSON number")
 
 
-def _revocation(plain: Any) -> Revocation:
-    _require_version(plain)
+def _revocation(parsed: object) -> Revocation:
+    plain = _versioned(parsed)
     level = plain.get("level")
     if level not in LEVELS:
         raise BadRecord(f"level: {level!r:.80} is unknown")
-    target = Target.parse(plain.get("target"))
+    target = Target.parse(_text(plain, "target"))
     # Going through Request gives a record from the store the same limits as one from a person.
     asked = Request(
         kind=level,
         target=target,
-        reason=plain.get("reason"),
-        by=plain.get("by"),
-        change_id=plain.get("change_id"),
+        reason=_text(plain, "reason"),
+        by=_text(plain, "by"),
+        change_id=_text(plain, "change_id"),
         expires_at_s=plain.get("expires_at_s"),
         evidence=_evidence(plain.get("evidence", [])),
     )
@@ -131,12 +131,12 @@ def _revocation(plain: Any) -> Revocation:
     )
 
 
-def _change(plain: Any) -> Change:
-    _require_version(plain)
+def _change(parsed: object) -> Change:
+    plain = _versioned(parsed)
     kind = plain.get("kind")
     if kind not in CHANGE_KINDS:
         raise BadRecord(f"kind: {kind!r:.80} is unknown")
-    target = Target.parse(plain.get("target"))
+    target = Target.parse(_text(plain, "target"))
     previous, new = plain.get("previous"), plain.get("new")
     change = Change(
         epoch=_epoch(plain),
@@ -154,19 +154,20 @@ def _change(plain: Any) -> Change:
 
 
 def _require_coherent(change: Change) -> None:
-    """A change must say one thing: the records in it are about its target, and the new one is its own."""
+    """Refuse a change that says two things: its new record must be about its target and epoch."""
     if change.new is not None and (change.new.target != change.target or change.new.epoch != change.epoch):
         raise BadRecord("new: is about another target or epoch than the change")
     if (change.new is not None) != (change.kind in LEVELS):
         raise BadRecord(f"new: does not fit a {change.kind}")
 
 
-def _require_version(plain: Any) -> None:
+def _versioned(plain: object) -> dict[str, Any]:
     if not isinstance(plain, dict):
         raise BadRecord("not a JSON object")
     version = plain.get("v")
     if version != VERSION or isinstance(version, bool):
         raise BadRecord(f"v: version {version!r:.80} is not {VERSION}; upgrade killcord here")
+    return plain
 
 
 def _text(plain: dict[str, Any], field: str) -> str:
@@ -190,7 +191,7 @@ def _epoch(plain: dict[str, Any]) -> int:
     return value
 
 
-def _evidence(value: Any) -> tuple[str, ...]:
+def _evidence(value: object) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise BadRecord("evidence: expected a list")
     return tuple(value)

@@ -23,6 +23,10 @@ class AckWait:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give up the subscription."""
         self._push.close()
 
     def wait(
@@ -39,8 +43,9 @@ class AckWait:
         Parameters
         ----------
         read_points : callable
-            Reads the registry; called at the start and, if somebody is missing, at the end: a point that signed off in
-            the meantime is not missing, and one whose acknowledgement was lost may be on record as confirmed.
+            Reads the registry; called at the start and, if somebody is missing, at the end: a point that
+            signed off in the meantime is not missing, and one whose acknowledgement was lost may be on record
+            as confirmed.
         started_s : float
             From when ``elapsed_ms`` counts, on the lease clock.
         """

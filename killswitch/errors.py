@@ -117,7 +117,7 @@ class UncheckableAction(Refused):
 
 
 class NotReady(Refused):
-    """This enforcement point has not yet read the revocations; it never starts by allowing."""
+    """The enforcement point has not yet read the revocations; it never starts by allowing."""
 
 
 class LeaseExpired(Refused):

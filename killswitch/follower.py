@@ -1,19 +1,4 @@
-"""The thread that keeps one enforcement point up to date with the store.
-
-Theory of operation
--------------------
-A session subscribes first and takes a snapshot second, so that nothing falls between. From then on pushes are
-applied as they come. About five times a lease (at most a second apart) a beat makes sure that nothing was lost:
-
-1. the beat script registers the point and returns the epoch, on the command connection;
-2. then a ping is sent on the push connection. When its pong arrives, all that was published before is here;
-3. if we now stand at that epoch at least, the lease runs for ``lease_s`` from the moment *the beat was sent*.
-   If not, a push was lost and a snapshot is taken instead.
-
-No answer means no renewal, and a point whose lease ran out refuses. Waiting for pushes never waits for anything else:
-commands are sent without waiting and their replies picked up later. Any doubt (an unreadable push, a gap, a history
-that does not fit) leads to a snapshot; any error to a new session, for ever, with a bounded, jittered pause.
-"""
+"""The thread that keeps one enforcement point up to date with the store, session after session."""
 
 from __future__ import annotations
 
@@ -22,15 +7,13 @@ import math
 import os
 import random
 import threading
-from collections import deque
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final
 
-from killswitch import codec, points, scripts
-from killswitch.clocks import lease_clock_s, wall_s
-from killswitch.errors import BadRecord, KillswitchError, StoreRefused, StoreUnreachable
-from killswitch.links import Link, Push
-from killswitch.store import FORGET_POINT_S, Keys, Store
+from killswitch import points
+from killswitch.errors import KillswitchError
+from killswitch.session import Session
+from killswitch.store import Keys
 from killswitch.view import View
 
 log = logging.getLogger("killswitch")
@@ -135,178 +118,3 @@ class Follower:
         finally:
             self._session = None
             session.end(leave=self.stopping)
-
-
-class Session:
-    """One pair of connections, from subscribing to the first error. Used by its follower's thread only."""
-
-    def __init__(self, follower: Follower, io_timeout_s: float) -> None:
-        self.follower = follower
-        self.io_timeout_s = io_timeout_s
-        self.beat_s = min(MAX_BEAT_S, follower.record.lease_s / 5)
-        self.push = Push(follower.url, [follower.keys.changes], timeout_s=io_timeout_s)
-        try:
-            self.link = Link(follower.url, timeout_s=io_timeout_s)
-        except BaseException:
-            self.push.close()
-            raise
-        self.store = Store(self.link, follower.keys)
-        self.unanswered: deque[Literal["beat", "ack"]] = deque()
-        self.next_beat_s = 0.0
-        self.next_sync_s = math.inf
-        self.last_sync_s = -math.inf
-        self.beat_sent_s: float | None = None
-        self.ping_sent_s: float | None = None
-        self.sent_epoch = 0
-        self.beat_epoch = 0
-        self.beats = 0
-
-    def step(self) -> None:
-        """Take pushes until the next thing is due, then do that."""
-        now_s = lease_clock_s()
-        due_s = min(self.next_beat_s, self.next_sync_s)
-        wait_s = min(max(0.0, due_s - now_s), REPLY_POLL_S if self._beat_is_out() else math.inf)
-        self._take(wait_s)
-        self._pick_up_replies()
-        now_s = lease_clock_s()
-        if now_s >= self.next_sync_s:
-            self.sync()
-        if now_s >= self.next_beat_s:
-            self._beat(now_s)
-        self._require_answers(now_s)
-
-    def sync(self) -> None:
-        """Replace the view by a snapshot, which also renews the lease: it shows all that was written before it."""
-        started_s = lease_clock_s()
-        while self.unanswered:
-            self._reply()
-        follower = self.follower
-        snapshot = self.store.snapshot(follower.view.epoch)
-        view = follower.view.rebuilt(snapshot)
-        if view.regressed and not follower.view.regressed:
-            log.error(
-                "the store lost revocations; %s keeps refusing %d of them",
-                follower.record.name,
-                len(view.kept),
-            )
-        changed = view.epoch != follower.view.epoch
-        follower.view = view
-        follower.lease_until_s = started_s + follower.record.lease_s
-        follower.on_change()
-        self.last_sync_s, self.next_sync_s = started_s, math.inf
-        if changed:
-            self._acknowledge((lease_clock_s() - started_s) * 1e6, "snapshot")
-
-    def end(self, *, leave: bool) -> None:
-        """Close both connections; with `leave`, take the point off the registry first, if the store still answers."""
-        self.push.close()
-        if leave:
-            point_id, keys = self.follower.record.id, self.follower.keys
-            try:
-                while self.unanswered:
-                    self._reply()
-                for command in (["HDEL", keys.points], ["ZREM", keys.seen], ["HDEL", keys.applied]):
-                    self.link.call(*command, point_id)
-            except KillswitchError as error:
-                log.debug(
-                    "%s could not sign off: %s", self.follower.record.name, error
-                )  # its lease will run out
-        self.link.close()
-
-    def _take(self, wait_s: float) -> None:
-        applied_us = -1.0
-        for _ in range(MAX_BURST):
-            message = self.push.receive(wait_s)
-            if message is None:
-                break
-            wait_s = 0.0
-            kind, _channel, data = message
-            if kind == "message":
-                applied_us = max(applied_us, self._apply(data))
-            elif kind == "pong":
-                self._pong(data)
-        if applied_us >= 0:
-            self._acknowledge(
-                applied_us, "push"
-            )  # one for all that came together: it says "up to this epoch"
-
-    def _apply(self, data: bytes) -> float:
-        """Take in one pushed change; return the microseconds it took, or -1 if nothing new is enforced."""
-        started_s = lease_clock_s()
-        try:
-            answer = self.follower.view.apply(codec.decode_change(data))
-        except BadRecord as error:
-            log.warning("%s got an unreadable push and asks the store: %s", self.follower.record.name, error)
-            answer = "gap"
-        if answer == "known":
-            return -1.0
-        self.follower.on_change()
-        if answer == "gap":
-            self._resync()
-            return -1.0
-        return (lease_clock_s() - started_s) * 1e6
-
-    def _acknowledge(self, apply_us: float, how: str) -> None:
-        if len(self.unanswered) >= MAX_UNANSWERED:
-            return  # the next beat says how far we are
-        record, keys, epoch = self.follower.record, self.follower.keys, self.follower.view.epoch
-        ack = points.Ack(record.id, record.name, epoch, wall_s(), round(apply_us, 1), how)
-        self.link.send(["HSET", keys.applied, record.id, epoch], ["PUBLISH", keys.acks, points.encode(ack)])
-        self.unanswered += ("ack", "ack")
-
-    def _beat(self, now_s: float) -> None:
-        self.next_beat_s = now_s + self.beat_s * random.uniform(0.9, 1.0)  # noqa: S311 - keeps points out of step
-        if self._beat_is_out():
-            return  # the last one is late; _require_answers judges that
-        record, keys = self.follower.record, self.follower.keys
-        self.beat_sent_s, self.sent_epoch = now_s, self.follower.view.epoch
-        self.link.send(
-            ["EVAL", scripts.BEAT, 4, keys.epoch, keys.points, keys.seen, keys.applied,
-             record.id, points.encode(record), self.follower.view.epoch, FORGET_POINT_S]
-        )  # fmt: skip
-        self.unanswered.append("beat")
-
-    def _pick_up_replies(self) -> None:
-        while self.unanswered and self.link.readable(0):
-            self._reply()
-
-    def _reply(self) -> None:
-        what = self.unanswered.popleft()
-        try:
-            reply = self.link.receive()
-        except StoreRefused as error:
-            if what == "beat":
-                raise  # who may not read the epoch cannot know that it is up to date
-            self.follower.note(error)  # not being able to say that we refuse is no reason to stop refusing
-            return
-        if what == "beat":
-            self._beat_answered(int(reply))
-
-    def _beat_answered(self, epoch: int) -> None:
-        self.beat_epoch = epoch
-        self.beats += 1
-        self.ping_sent_s = lease_clock_s()
-        self.push.ping(str(self.beats))
-        if epoch < self.sent_epoch:
-            self._resync()  # the store went back behind what it had told us
-
-    def _pong(self, nonce: bytes) -> None:
-        if nonce != b"%d" % self.beats or self.beat_sent_s is None or self.ping_sent_s is None:
-            return
-        sent_s, self.beat_sent_s, self.ping_sent_s = self.beat_sent_s, None, None
-        if self.follower.view.epoch >= self.beat_epoch:
-            self.follower.lease_until_s = max(
-                self.follower.lease_until_s, sent_s + self.follower.record.lease_s
-            )
-        else:
-            self._resync()
-
-    def _resync(self) -> None:
-        self.next_sync_s = min(self.next_sync_s, self.last_sync_s + MIN_RESYNC_S)
-
-    def _beat_is_out(self) -> bool:
-        return self.beat_sent_s is not None and self.ping_sent_s is None
-
-    def _require_answers(self, now_s: float) -> None:
-        if self.beat_sent_s is not None and now_s - self.beat_sent_s > self.io_timeout_s:
-            raise StoreUnreachable(f"no answer to a beat for {self.io_timeout_s} s")

@@ -1,4 +1,4 @@
-"""Following every change from the beginning, in order, each once: what the daemon's feed and audit stand on."""
+"""Following every change in order, each once: what the daemon's feed and audit stand on."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ MAX_PAUSE_S = 1.0
 class Gap:
     """Changes that the log no longer holds: take a snapshot.
 
-    Those after ``after_epoch`` and before ``next_epoch`` are gone; ``next_epoch`` not above ``after_epoch`` means that the
-    store itself went back, having lost data.
+    Those after ``after_epoch`` and before ``next_epoch`` are gone; ``next_epoch`` not above ``after_epoch``
+    means that the store itself went back, having lost data.
     """
 
     after_epoch: int

@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any, Final, NoReturn, Self
+from typing import Any, Final, Self
 
 from killswitch.clocks import lease_clock_s, wall_s
 from killswitch.errors import (
@@ -19,18 +19,14 @@ from killswitch.errors import (
     LeaseExpired,
     NotReady,
     Refused,
-    Revoked,
     StepUpRequired,
     StoreUnreachable,
-    UncheckableAction,
-    UnknownRevocation,
 )
 from killswitch.follower import Follower
+from killswitch.judgement import judge, touches, touches_version
 from killswitch.points import PointRecord
-from killswitch.revocations import LEVELS, Revocation
 from killswitch.store import PREFIX, Keys
-from killswitch.targets import KINDS, value_problem
-from killswitch.view import View
+from killswitch.targets import value_problem
 from killswitch.watch import Watch
 
 Names = str | Sequence[str] | None
@@ -42,8 +38,8 @@ DEFAULT_LEASE_S: Final = 5.0
 class GuardStatus:
     """How a guard stands now.
 
-    ``lease_remaining_s`` is negative once it refuses for lack of news; ``store_regressed`` says that the store lost
-    revocations, of which the guard keeps ``kept`` by itself until somebody restores them by name.
+    ``lease_remaining_s`` is negative once it refuses for lack of news; ``store_regressed`` says that the
+    store lost revocations, of which the guard keeps ``kept`` by itself until somebody restores them by name.
     """
 
     name: str
@@ -59,10 +55,11 @@ class GuardStatus:
 
 
 class Guard:
-    """An enforcement point. Make one per process with :meth:`connect` and ask :meth:`check` before each action.
+    """An enforcement point. Make one per process with :meth:`connect`; :meth:`check` before each action.
 
-    What happens when it cannot decide: before the first snapshot, without news for one lease, with a record in force
-    that it cannot read, and for a check it does not understand, it refuses. There is no setting that makes it allow.
+    What happens when it cannot decide: before the first snapshot, without news for one lease, with a record
+    in force that it cannot read, and for a check it does not understand, it refuses. There is no setting that
+    makes it allow.
     """
 
     def __init__(self, url: str, *, name: str | None, lease_s: float, prefix: str) -> None:
@@ -94,8 +91,8 @@ class Guard:
         name : str, optional
             What people will read when this point is missing; by default the program's host and process id.
         lease_s : float
-            Seconds without news after which the guard refuses everything, 0.1 to 3600. It is the longest time a kill
-            can go unheard, whatever fails; shorter ones refuse sooner when the store stalls.
+            Seconds without news after which the guard refuses everything, 0.1 to 3600. It is the longest time
+            a kill can go unheard, whatever fails; shorter ones refuse sooner when the store stalls.
         prefix : str
             The prefix of the store's keys.
         timeout_s : float
@@ -131,8 +128,8 @@ class Guard:
     ) -> None:
         """Return if the action may go on; raise if anything it touches is revoked.
 
-        Name everything the action touches. Local, lock-free, safe from any thread; no allocation that outlives the
-        call, well under a microsecond when it allows.
+        Name everything the action touches. Local, lock-free, safe from any thread; no allocation that
+        outlives the call, well under a microsecond when it allows.
 
         Parameters
         ----------
@@ -146,8 +143,8 @@ class Guard:
         Raises
         ------
         Revoked
-            One of them, or the fleet, is revoked or suspended; the strongest is reported. StepUpRequired if it is only
-            held for approval.
+            One of them, or the fleet, is revoked or suspended; the strongest is reported. StepUpRequired if
+            it is only held for approval.
         LeaseExpired, NotReady
             The store was not heard for one lease, or not yet.
         UnknownRevocation
@@ -169,22 +166,22 @@ class Guard:
             or (tenant is not None and (type(tenant) is not str or tenant in view.tenant))
             or (
                 human is not None
-                and (human in view.human if type(human) is str else _touches(human, view.human))
+                and (human in view.human if type(human) is str else touches(human, view.human))
             )
             or (
                 delegation is not None
                 and (
                     delegation in view.delegation
                     if type(delegation) is str
-                    else _touches(delegation, view.delegation)
+                    else touches(delegation, view.delegation)
                 )
             )
-            or (agent_version is not None and _touches_version(agent, agent_version, view))
+            or (agent_version is not None and touches_version(agent, agent_version, view))
             or (agent is session is tool is credential is None)
         ):
-            names = {"agent": agent, "agent_version": agent_version, "session": session, "human": human,
-                     "delegation": delegation, "credential": credential, "tool": tool, "tenant": tenant}  # fmt: skip
-            self._judge(names, unknown)
+            self._judge(
+                _named(agent, agent_version, session, human, delegation, credential, tool, tenant), unknown
+            )
 
     def watch(
         self,
@@ -201,21 +198,19 @@ class Guard:
     ) -> Watch:
         """Return a context manager whose body is stopped when anything it names is revoked.
 
-        Takes what :meth:`check` takes, and checks on entry. ``async with`` cancels the body's task and turns the
-        cancellation into the Refused that caused it; plain ``with`` is for threads, which ask
-        :meth:`Watch.raise_if_revoked` or :meth:`Watch.wait` themselves. A body is also stopped when the lease runs out;
-        a ``step_up`` only holds the next action and lets the running one finish.
+        Takes what :meth:`check` takes, and checks on entry. ``async with`` cancels the body's task and turns
+        the cancellation into the Refused that caused it; plain ``with`` is for threads, which ask
+        :meth:`Watch.raise_if_revoked` or :meth:`Watch.wait` themselves. A body is also stopped when the lease
+        runs out; a ``step_up`` only holds the next action and lets the running one finish.
 
         Raises
         ------
         Refused
             On entry as :meth:`check`; from the body's end if it was stopped.
         """
-        names: dict[str, object] = {
-            "agent": agent, "agent_version": agent_version, "session": session, "human": human,
-            "delegation": delegation, "credential": credential, "tool": tool, "tenant": tenant, **unknown,
-        }  # fmt: skip
-        return Watch(self, {kind: value for kind, value in names.items() if value is not None})
+        names = _named(agent, agent_version, session, human, delegation, credential, tool, tenant)
+        given = {kind: value for kind, value in names.items() if value is not None}
+        return Watch(self, given | unknown)
 
     def status(self) -> GuardStatus:
         """Return how the guard stands: connected or not, the epoch, the rest of the lease."""
@@ -288,24 +283,13 @@ class Guard:
 
     # -- the careful path ------------------------------------------------------------------------------------
 
-    def _judge(self, names: dict[str, object], unknown: dict[str, object]) -> None:
+    def _judge(self, names: dict[str, Names], unknown: dict[str, object]) -> None:
         if self._follower.pid != os.getpid():
             self._wake_in_child()
         follower = self._follower
-        view = follower.view
-        hits, problems = _look_up(view, names)
-        if hits:
-            _raise(max(hits, key=lambda record: LEVELS.index(record.level)))
-        if view.unreadable:
-            raise UnknownRevocation(
-                f"a revocation in force cannot be read, so everything is refused: {'; '.join(view.unreadable)[:500]}"
-            )
-        if unknown:
-            raise UncheckableAction(f"{', '.join(unknown)}: not one of {', '.join(KINDS[:-1])}")
-        if problems:
-            raise UncheckableAction("; ".join(problems))
-        if all(value is None for value in names.values()):
-            raise UncheckableAction("the check names nothing; nobody could stop this action")
+        refused = judge(follower.view, names, unknown, wall_s())
+        if refused is not None:
+            raise refused
         self._require_lease(follower)
 
     def _require_lease(self, follower: Follower) -> None:
@@ -354,6 +338,28 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_parent)
 
 
+def _named(
+    agent: Names,
+    agent_version: Names,
+    session: Names,
+    human: Names,
+    delegation: Names,
+    credential: Names,
+    tool: Names,
+    tenant: Names,
+) -> dict[str, Names]:
+    return {
+        "agent": agent,
+        "agent_version": agent_version,
+        "session": session,
+        "human": human,
+        "delegation": delegation,
+        "credential": credential,
+        "tool": tool,
+        "tenant": tenant,
+    }
+
+
 def _default_name(pid: int) -> str:
     return f"{socket.gethostname()}:{pid}"
 
@@ -376,52 +382,3 @@ def _record(name: str | None, lease_s: float) -> PointRecord:
         lease_s=lease_s,
         connected_at_s=wall_s(),
     )
-
-
-def _touches(names: object, table: dict[str, Revocation | None]) -> bool:
-    """Return False only if `names` is a list or tuple of names of which none is in `table`."""
-    if type(names) is not tuple and type(names) is not list:
-        return True
-    return any(type(name) is not str or name in table for name in names)
-
-
-def _touches_version(agent: object, version: object, view: View) -> bool:
-    """Return False only if no version is revoked at all and this one could be named."""
-    return type(version) is not str or agent is None or not version or len(view.agent_version) > 1
-
-
-def _look_up(view: View, names: dict[str, object]) -> tuple[list[Revocation], list[str]]:
-    """Return the records in force against `names`, and what is wrong with the names."""
-    now_s = wall_s()
-    found: list[Revocation | None] = [view.fleet]
-    problems: list[str] = []
-    for kind, table in view.tables.items():
-        for name in _listed(names.get(kind)):
-            problem = value_problem(name)
-            if problem:
-                problems.append(f"{kind}: {problem}")
-                continue
-            found += [
-                table.get(spelling) for spelling in _spellings(kind, str(name), names.get("agent"), problems)
-            ]
-    return [record for record in found if record is not None and record.in_force(now_s)], problems
-
-
-def _listed(value: object) -> Sequence[object]:
-    if value is None:
-        return ()
-    return value if isinstance(value, list | tuple) else (value,)
-
-
-def _spellings(kind: str, name: str, agent: object, problems: list[str]) -> list[str]:
-    """Return the keys under which `name` may be revoked: a version is written alone or as ``agent@version``."""
-    exact = str.__str__(name)  # a subclass of str (an enum) may compare otherwise
-    if kind != "agent_version":
-        return [exact]
-    if not isinstance(agent, str) and "@" not in exact:
-        problems.append("agent_version: of which agent? Name it, or write name@version")
-    return [exact, f"{agent!s}@{exact}"]
-
-
-def _raise(record: Revocation) -> NoReturn:
-    raise StepUpRequired(record) if record.level == "step_up" else Revoked(record)

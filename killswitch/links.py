@@ -9,7 +9,7 @@ replies look the same in every redis-py since 5.0.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import redis
 from redis.backoff import NoBackoff
@@ -84,9 +84,8 @@ class Link:
             reply = self._connection.read_response()
         except redis.ResponseError as error:
             raise StoreRefused(f"the store refused: {error}") from error
-        except (redis.RedisError, OSError, ValueError, AttributeError) as error:
-            # ValueError and AttributeError: another thread closed the connection under us, on purpose.
-            raise self._unreachable(error) from error
+        except Exception as error:
+            raise self._lost(error) from error
         if isinstance(reply, Exception):
             raise StoreRefused(f"the store refused: {reply}") from reply
         return reply
@@ -95,13 +94,22 @@ class Link:
         """Return whether a reply can be read within `timeout_s` seconds."""
         try:
             return bool(self._connection.can_read(timeout=timeout_s))
-        except (redis.RedisError, OSError, ValueError, AttributeError) as error:
-            raise self._unreachable(error) from error
+        except Exception as error:
+            raise self._lost(error) from error
 
     def close(self) -> None:
         """Close the connection, waking a thread that waits on it with StoreUnreachable. Idempotent."""
         self._is_open = False
         self._connection.disconnect()
+
+    def _lost(self, error: Exception) -> Exception:
+        """Return the error to raise: ours, if the connection broke or another thread closed it under us.
+
+        A parser whose socket is taken away fails in many ways (TypeError, ValueError, AttributeError ...).
+        """
+        if isinstance(error, redis.RedisError | OSError) or not self._is_open:
+            return self._unreachable(error)
+        return error
 
     def _unreachable(self, error: Exception) -> StoreUnreachable:
         self.close()
@@ -141,7 +149,7 @@ class Push:
             return None
         reply = self._link.receive()
         kind = reply[0].decode()
-        return kind, cast(bytes, reply[1]) if kind == "message" else b"", cast(bytes, reply[-1])
+        return kind, cast("bytes", reply[1]) if kind == "message" else b"", cast("bytes", reply[-1])
 
     def ping(self, nonce: str) -> None:
         """Ask for a pong. What was published before the server answers arrives before the answer."""
@@ -152,9 +160,6 @@ class Push:
         self._link.close()
 
 
-_SECRET: Final = "***"
-
-
 def redact(url: str) -> str:
     """Return `url` without its password, for messages and logs."""
     scheme, separator, rest = url.partition("://")
@@ -162,4 +167,4 @@ def redact(url: str) -> str:
     if not at:
         return url
     user = credentials.partition(":")[0]
-    return f"{scheme}{separator}{user}:{_SECRET}@{place}"
+    return f"{scheme}{separator}{user}:***@{place}"

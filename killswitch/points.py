@@ -32,8 +32,8 @@ class PointRecord:
 class PointStatus:
     """A point as the store sees it now.
 
-    ``age_s`` is the time since it was last seen, on the server's clock; ``live`` means within its lease. One that is
-    not live refuses everything by itself (its lease ran out) or is gone.
+    ``age_s`` is the time since it was last seen, on the server's clock; ``live`` means within its lease. One
+    that is not live refuses everything by itself (its lease ran out) or is gone.
     """
 
     id: str
@@ -72,13 +72,15 @@ class Containment:
     """Whether all live points enforce a change.
 
     ``confirmed`` and ``missing`` are points that were live; ``elapsed_ms`` runs from the call (or, from
-    ``revoke_and_wait``, from just before the write) to the last confirmation, or to giving up.
+    ``revoke_and_wait``, from just before the write) to the last confirmation, or to giving up. ``problem`` says
+    why nobody could be asked; then nothing is known to be contained.
     """
 
     epoch: int
     confirmed: tuple[PointStatus, ...]
     missing: tuple[PointStatus, ...]
     elapsed_ms: float
+    problem: str = ""
 
     @property
     def total(self) -> int:
@@ -88,9 +90,11 @@ class Containment:
     @property
     def contained(self) -> bool:
         """Whether no live point is missing. True with no live points: then nobody can act at all."""
-        return not self.missing
+        return not self.missing and not self.problem
 
     def __str__(self) -> str:
+        if self.problem:
+            return f"not known who enforces change {self.epoch}: {self.problem}"
         words = f"enforced {len(self.confirmed)}/{self.total} in {self.elapsed_ms:.1f} ms"
         return words if self.contained else f"{words}; missing: {', '.join(map(str, self.missing))}"
 
@@ -113,9 +117,6 @@ def decode_ack(data: bytes) -> Ack:
     return _decode(data, Ack)
 
 
-_TYPES: Final[dict[str, tuple[type, ...]]] = {"str": (str,), "int": (int,), "float": (int, float)}
-
-
 def _decode(data: bytes, record: type[Record]) -> Record:
     if len(data) > MAX_POINT_BYTES:
         raise BadRecord(f"{len(data)} bytes, more than {MAX_POINT_BYTES}")
@@ -125,13 +126,25 @@ def _decode(data: bytes, record: type[Record]) -> Record:
         raise BadRecord(f"not JSON: {error}"[:200]) from error
     if not isinstance(plain, dict) or plain.get("v") != 1:
         raise BadRecord("not a record of version 1")
-    return record(**{field.name: _field(plain, field.name, str(field.type)) for field in fields(record)})
+    values: dict[str, Any] = {
+        field.name: _field(plain, field.name, str(field.type)) for field in fields(record)
+    }
+    return record(**values)
 
 
-def _field(plain: dict[str, Any], name: str, type_name: str) -> Any:
+def _field(plain: dict[str, Any], name: str, type_name: str) -> str | int | float:
     value = plain.get(name)
-    if isinstance(value, bool) or not isinstance(value, _TYPES[type_name]):
-        raise BadRecord(f"{name}: expected {type_name}")
-    if isinstance(value, str) and not value.isprintable():
-        raise BadRecord(f"{name}: holds a control character")
-    return float(value) if type_name == "float" else value
+    if type_name == "str" and isinstance(value, str) and value.isprintable():
+        return value
+    if type_name == "int" and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if type_name == "float" and isinstance(value, int | float) and not isinstance(value, bool):
+        return _float(name, value)
+    raise BadRecord(f"{name}: expected {type_name}")
+
+
+def _float(name: str, value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError as error:  # an int of a thousand digits
+        raise BadRecord(f"{name}: too large") from error

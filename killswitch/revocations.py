@@ -192,7 +192,8 @@ def apply(current: Revocation | None, request: Request, *, epoch: int, now_s: fl
 
 
 def _record(request: Request, epoch: int, now_s: float) -> Revocation:
-    assert request.kind in LEVELS  # noqa: S101 - only set and extend get here, and the table gives them levels only
+    if request.kind not in LEVELS:
+        raise InvalidRequest("level", f"a {request.kind} writes no record")  # the table has no such row
     return Revocation(
         target=request.target,
         level=request.kind,

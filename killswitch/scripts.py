@@ -1,6 +1,7 @@
 """The Lua that runs inside Redis. It compares and writes; what is allowed is decided in ``revocations``.
 
-Whole scripts are sent each time (EVAL): they are small, and a server that was restarted has forgotten cached ones.
+Whole scripts are sent each time (EVAL): they are small, and a server that was restarted has forgotten cached
+ones.
 """
 
 from __future__ import annotations
@@ -8,11 +9,12 @@ from __future__ import annotations
 from typing import Final
 
 # KEYS: epoch, state, log, change_ids, channel (not a key, but it lives under the same prefix)
-# ARGV: expected epoch (raw, "" if absent), new epoch, field, record ("" deletes), change id, change, log cap, id cap
-# Returns {"ok"|"duplicate"|"conflict", epoch}.
+# ARGV: expected epoch (raw, "" if absent), new epoch, field, record ("" deletes), change id, change, log cap,
+# id cap Returns {"ok"|"duplicate"|"conflict", epoch}.
 #
-# State first: it is what points enforce. The log helps readers to catch up and must never stop a kill, so a log
-# that cannot take our entry (somebody wrote other ids into it) is set aside as "<log>:damaged" and begun anew.
+# State first: it is what points enforce. The log helps readers to catch up and must never stop a kill, so a
+# log that cannot take our entry (somebody wrote other ids into it) is set aside as "<log>:damaged" and begun
+# anew.
 WRITE: Final = """
 for i, kind in ipairs({'string', 'hash', 'stream', 'zset'}) do
   local found = redis.call('TYPE', KEYS[i]).ok
@@ -22,7 +24,8 @@ local seen = redis.call('ZSCORE', KEYS[4], ARGV[5])
 if seen then return {'duplicate', seen} end
 if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return {'conflict', '0'} end
 redis.call('SET', KEYS[1], ARGV[2])
-if ARGV[4] == '' then redis.call('HDEL', KEYS[2], ARGV[3]) else redis.call('HSET', KEYS[2], ARGV[3], ARGV[4]) end
+if ARGV[4] == '' then redis.call('HDEL', KEYS[2], ARGV[3])
+else redis.call('HSET', KEYS[2], ARGV[3], ARGV[4]) end
 redis.call('ZADD', KEYS[4], ARGV[2], ARGV[5])
 redis.call('ZREMRANGEBYRANK', KEYS[4], 0, -1 - tonumber(ARGV[8]))
 local entry = {'XADD', KEYS[3], 'MAXLEN', '~', ARGV[7], ARGV[2] .. '-0', 'id', ARGV[5], 'change', ARGV[6]}
@@ -35,21 +38,41 @@ redis.call('PUBLISH', KEYS[5], ARGV[6])
 return {'ok', ARGV[2]}
 """
 
-# A point says that it lives and how far it has come, and learns the epoch. Scores are the server's clock, so that
-# points with wrong clocks are not taken for dead. Only the last-seen time is written each time (the log on disk
-# grows with every write); points not seen for a day are forgotten, a few at a time.
+# A point says that it lives and how far it has come, and learns the epoch. Scores are the server's clock, so
+# that points with wrong clocks are not taken for dead. Points not seen for a day are forgotten, a few at a
+# time.
+#
+# Who is there is kept out of the append-only file and from replicas (REPL_NONE): points say it again within a
+# beat of a restart, and on disk only kills count (a thousand points would cost a thousand fsyncs a second).
 #
 # KEYS: epoch, points, points:seen, applied. ARGV: point id, record, applied epoch, forget after (s)
 BEAT: Final = """
+redis.set_repl(redis.REPL_NONE)
 local now = redis.call('TIME')
 local now_s = tonumber(now[1]) + tonumber(now[2]) / 1000000
-redis.call('HSETNX', KEYS[2], ARGV[1], ARGV[2])
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
 redis.call('ZADD', KEYS[3], string.format('%.6f', now_s), ARGV[1])
-if redis.call('HGET', KEYS[4], ARGV[1]) ~= ARGV[3] then redis.call('HSET', KEYS[4], ARGV[1], ARGV[3]) end
-for _, old in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now_s - tonumber(ARGV[4]), 'LIMIT', 0, 10)) do
+redis.call('HSET', KEYS[4], ARGV[1], ARGV[3])
+for _, old in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now_s - tonumber(ARGV[4]), 'LIMIT', 0, 10))
+do
   redis.call('ZREM', KEYS[3], old)
   redis.call('HDEL', KEYS[2], old)
   redis.call('HDEL', KEYS[4], old)
 end
 return redis.call('GET', KEYS[1]) or '0'
+"""
+
+# A point confirms. KEYS: applied, acks (channel). ARGV: point id, epoch, acknowledgement
+ACK: Final = """
+redis.set_repl(redis.REPL_NONE)
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+return redis.call('PUBLISH', KEYS[2], ARGV[3])
+"""
+
+# A point signs off. KEYS: points, points:seen, applied. ARGV: point id
+LEAVE: Final = """
+redis.set_repl(redis.REPL_NONE)
+redis.call('HDEL', KEYS[1], ARGV[1])
+redis.call('ZREM', KEYS[2], ARGV[1])
+return redis.call('HDEL', KEYS[3], ARGV[1])
 """

@@ -22,12 +22,19 @@ from killswitch import codec, points, scripts
 from killswitch.errors import BadRecord, StoreRefused
 from killswitch.links import Arg, Link
 from killswitch.revocations import Change, Revocation
+from killswitch.snapshots import Snapshot, fields, number, pairs, parse_snapshot
 from killswitch.targets import Target
 
 PREFIX: Final = "killcord:"
 LOG_CAP: Final = 100_000  # about 50 MB; a reader further behind takes a snapshot instead
 CHANGE_ID_CAP: Final = 10_000
 FORGET_POINT_S: Final = 86_400.0
+
+# With appendfsync everysec, Redis 7.2-7.4.2 and Valkey up to at least 9.1 answer WAITAOF *before* the fsync
+# if the last one is less than a second old (redis/redis#13793; seen with strace on Valkey 9.1.2: 0.6 s too
+# early). An fsync does begin within a second and a tenth (the server's timer) of a write, and while it runs
+# WAITAOF does wait.
+FSYNC_EVERY_S: Final = 1.2
 
 
 class Keys:
@@ -47,25 +54,8 @@ class Keys:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
-    """All revocations at one epoch.
-
-    ``revocations`` includes suspensions that have run out; ``unreadable`` names the entries that this version cannot
-    read (points refuse everything while there are any). ``tip_id`` is the change id of ``epoch`` in the log,
-    ``known_id`` that of the epoch the reader asked about; None where the log does not reach.
-    """
-
-    epoch: int
-    revocations: dict[Target, Revocation]
-    unreadable: tuple[str, ...] = ()
-    tip_id: str | None = None
-    known_id: str | None = None
-    oldest_epoch: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Reading:
-    """What a writer must know before it decides: the epoch as it lies there, the record, an earlier same change."""
+    """What a writer must know: the epoch as it lies there, the record, an earlier change with the same id."""
 
     raw_epoch: bytes
     current: Revocation | None
@@ -74,7 +64,7 @@ class Reading:
     @property
     def next_epoch(self) -> int:
         """The number that the next change gets."""
-        return _number(self.raw_epoch) + 1
+        return number(self.raw_epoch) + 1
 
 
 class Store:
@@ -96,7 +86,8 @@ class Store:
         self.link.send(
             ["GET", keys.epoch], ["HGET", keys.state, str(target)], ["ZSCORE", keys.change_ids, change_id]
         )
-        # A key of the wrong type is an error here; the write sets it aside, so that nobody can block a kill with it.
+        # A key of the wrong type is an error here; the write sets it aside, so that nobody can block a kill
+        # with it.
         epoch, record, seen = (_reply_or_none(self.link) for _ in range(3))
         current = None if record is None else _revocation_or_none(target, record)
         return Reading(epoch or b"", current, None if seen is None else int(float(seen)))
@@ -119,15 +110,36 @@ class Store:
         )  # fmt: skip
         return outcome.decode(), int(float(epoch))
 
-    def wait_on_disk(self, timeout_ms: int) -> bool | None:
-        """Wait until everything written so far is on the server's disk.
+    def fsync_policy(self) -> str:
+        """Return the server's ``appendfsync``: always, everysec, no, or unknown if it will not say."""
+        try:
+            reply = self.link.call("CONFIG", "GET", "appendfsync")
+        except StoreRefused:
+            return "unknown"
+        return reply[1].decode() if reply else "unknown"
+
+    def wait_on_disk(self, change_id: str | None, timeout_ms: int) -> bool | None:
+        """Wait until what was written earlier is on the server's disk.
+
+        Believe the answer only for writes that are at least :data:`FSYNC_EVERY_S` old, unless the policy is
+        ``always``.
+
+        Parameters
+        ----------
+        change_id : str or None
+            A change that must be there: a server that came back from a crash without it answers for the rest
+            only.
+        timeout_ms : int
+            Longest wait, in milliseconds.
 
         Returns
         -------
         bool or None
-            True: it is. False: not within `timeout_ms`, or the server keeps no append-only file.
+            True: it is. False: not in time, or lost, or the server keeps no append-only file.
             None: the server cannot say (no WAITAOF before Redis 7.2); its own fsync policy decides.
         """
+        if change_id is not None and self.link.call("ZSCORE", self.keys.change_ids, change_id) is None:
+            return False
         # WAITAOF speaks of this connection's own writes only, so there must be one after what we care about.
         self.link.call("SET", self.keys.barrier, "1")
         try:
@@ -158,7 +170,7 @@ class Store:
         link.send(*commands)
         for _ in commands[:-1]:
             link.receive()
-        return _snapshot(link.receive())
+        return parse_snapshot(link.receive())
 
     def changes(self, after_epoch: int, limit: int) -> list[Change]:
         """Return up to `limit` log entries with an epoch above `after_epoch`, oldest first.
@@ -171,7 +183,7 @@ class Store:
 
     def epoch(self) -> int:
         """Return the number of the last change, 0 before the first."""
-        return _number(self.link.call("GET", self.keys.epoch))
+        return number(self.link.call("GET", self.keys.epoch))
 
     def points(self) -> list[points.PointStatus]:
         """Return every registered point, the longest-connected first."""
@@ -184,7 +196,7 @@ class Store:
         )
         now, records, seen, applied = (self.link.receive() for _ in range(4))
         now_s = int(now[0]) + int(now[1]) / 1e6
-        found = _statuses(_pairs(records), _pairs(seen), _pairs(applied), now_s)
+        found = _statuses(pairs(records), pairs(seen), pairs(applied), now_s)
         return sorted(found, key=lambda point: (point.connected_at_s, point.id))
 
 
@@ -202,57 +214,18 @@ def _statuses(
             points.PointStatus(
                 id=record.id, name=record.name, host=record.host, pid=record.pid, version=record.version,
                 lease_s=record.lease_s, connected_at_s=record.connected_at_s,
-                live=age_s <= record.lease_s, applied_epoch=_number(applied.get(point_id)), age_s=age_s,
+                live=age_s <= record.lease_s, applied_epoch=number(applied.get(point_id)), age_s=age_s,
             )
         )  # fmt: skip
     return found
 
 
-def _snapshot(replies: list[Any]) -> Snapshot:
-    epoch, flat, known, newest, oldest = replies
-    if isinstance(flat, Exception) or isinstance(epoch, Exception):
-        raise StoreRefused(
-            f"the revocations cannot be read: {flat if isinstance(flat, Exception) else epoch}"
-        )
-    revocations: dict[Target, Revocation] = {}
-    unreadable = []
-    for field, data in _pairs(flat).items():
-        try:
-            revocation = codec.decode_revocation(data)
-            if str(revocation.target).encode() != field:
-                raise BadRecord(f"is about {revocation.target}")
-            revocations[revocation.target] = revocation
-        except BadRecord as error:
-            unreadable.append(f"{field.decode(errors='replace')[:80]!r}: {error}")
-    number = _number(epoch)
-    return Snapshot(
-        epoch=number,
-        revocations=revocations,
-        unreadable=tuple(unreadable),
-        tip_id=_change_id(newest, number),
-        known_id=_change_id(known, None),
-        oldest_epoch=_entry_epoch(oldest),
-    )
-
-
-def _pairs(flat: list[bytes]) -> dict[bytes, bytes]:
-    return dict(zip(flat[::2], flat[1::2], strict=True))
-
-
-def _number(raw: bytes | None) -> int:
+def _reply_or_none(link: Link) -> bytes | None:
     try:
-        return max(0, int(raw or b"0"))
-    except ValueError:
-        return (
-            0  # not ours; a reader that has come further sees a store that went back, and keeps what it knows
-        )
-
-
-def _reply_or_none(link: Link) -> Any:
-    try:
-        return link.receive()
+        reply: bytes | None = link.receive()
     except StoreRefused:
         return None
+    return reply
 
 
 def _revocation_or_none(target: Target, data: bytes) -> Revocation | None:
@@ -265,25 +238,7 @@ def _revocation_or_none(target: Target, data: bytes) -> Revocation | None:
 
 def _change_or_none(entry: list[Any]) -> Change | None:
     try:
-        change = codec.decode_change(_fields(entry).get(b"change", b""))
+        change = codec.decode_change(fields(entry).get(b"change", b""))
     except BadRecord:
         return None
     return change if entry[0] == b"%d-0" % change.epoch else None
-
-
-def _fields(entry: list[Any]) -> dict[bytes, bytes]:
-    return _pairs(entry[1]) if entry[1] else {}
-
-
-def _change_id(entries: Any, epoch: int | None) -> str | None:
-    if isinstance(entries, Exception) or not entries:
-        return None
-    if epoch is not None and entries[0][0] != b"%d-0" % epoch:
-        return None
-    return _fields(entries[0]).get(b"id", b"").decode(errors="replace")
-
-
-def _entry_epoch(entries: Any) -> int | None:
-    if isinstance(entries, Exception) or not entries:
-        return None
-    return int(entries[0][0].partition(b"-")[0])

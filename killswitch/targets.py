@@ -87,7 +87,7 @@ class Target:
             )
         if kind == "fleet" and colon:
             raise InvalidTarget("value", "a fleet takes no value; write just 'fleet'")
-        return cls(cast(Kind, kind), value)  # the constructor checks what the cast promises
+        return cls(cast("Kind", kind), value)  # the constructor checks what the cast promises
 
     def __str__(self) -> str:
         return self.kind if self.kind == "fleet" else f"{self.kind}:{self.value}"

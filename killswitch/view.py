@@ -1,7 +1,7 @@
-"""What one enforcement point holds against whom: the revocations it knows, arranged for one fast look-up per kind.
+"""What one enforcement point knows, arranged for one fast look-up per kind of target.
 
-Pure: no clock, no connection. One thread writes it (the follower); any number of threads read it without a lock,
-because each reader's step is one dictionary look-up and each writer's step one dictionary store.
+Pure: no clock, no connection. One thread writes it (the follower); any number of threads read it without a
+lock, because each reader's step is one dictionary look-up and each writer's step one dictionary store.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import Final, Literal
 
 from killswitch.revocations import LEVELS, Change, Revocation
-from killswitch.store import Snapshot
+from killswitch.snapshots import Snapshot
 from killswitch.targets import KINDS, Kind, Target
 
 Applied = Literal["applied", "known", "gap"]
 
-# Present in every table, so that an empty name always leaves the fast path and is judged (and refused) with care.
+# Present in every table, so that an empty name always leaves the fast path and is judged (and refused) with
+# care.
 _EMPTY_NAME: Final = ""
 
 
@@ -22,12 +23,28 @@ class View:
     """The revocations in force at one point, as of ``epoch``.
 
     The tables map a name to its revocation, one table for each kind of target; ``barred`` says that something
-    concerns everybody (the fleet, or a record that cannot be read), so that the fast path must not allow anything.
-    ``kept`` are targets that the store no longer names although nobody restored them: it lost data.
+    concerns everybody (the fleet, or a record that cannot be read), so that the fast path must not allow
+    anything. ``kept`` are targets that the store no longer names although nobody restored them: it lost data.
     """
 
-    __slots__ = ("anchor_id", "barred", "epoch", "fleet", "kept", "regressed", "tables", "unreadable", *(
-        "agent", "agent_version", "session", "human", "delegation", "credential", "tool", "tenant"))  # fmt: skip
+    __slots__ = (
+        "agent",
+        "agent_version",
+        "anchor_id",
+        "barred",
+        "credential",
+        "delegation",
+        "epoch",
+        "fleet",
+        "human",
+        "kept",
+        "regressed",
+        "session",
+        "tables",
+        "tenant",
+        "tool",
+        "unreadable",
+    )
 
     def __init__(self) -> None:
         self.epoch = 0
@@ -69,8 +86,9 @@ class View:
         Returns
         -------
         str
-            ``applied``: it was the next one. ``known``: it was in already. ``gap``: the caller must take a snapshot,
-            because changes are missing or the history is not the one we know. A kill from ahead is enforced even then.
+            ``applied``: it was the next one. ``known``: it was in already. ``gap``: the caller must take a
+            snapshot, because changes are missing or the history is not the one we know. A kill from ahead is
+            enforced even then.
         """
         held = self.get(change.target)
         if change.epoch <= self.epoch:
@@ -87,7 +105,8 @@ class View:
         """Return the view after `snapshot`.
 
         If the store went back behind us, or tells another history than the one we saw, it has lost data: then
-        nothing is dropped that we hold and that it does not name (``kept``), until somebody restores it by name.
+        nothing is dropped that we hold and that it does not name (``kept``), until somebody restores it by
+        name.
         """
         view = View()
         forked = self.is_fork(snapshot)

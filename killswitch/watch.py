@@ -1,7 +1,7 @@
 """Stopping what is already running: the body of ``async with guard.watch(...)`` or of a thread's ``with``.
 
-A watch is told of each change by the guard's follower thread; nothing polls. The end of the lease needs no telling: the
-body's own side waits for it, so a dead follower stops bodies just as well.
+A watch is told of each change by the guard's follower thread; nothing polls. The end of the lease needs no
+telling: the body's own side waits for it, so a dead follower stops bodies just as well.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Watch:
     # -- told by the guard, in any thread --------------------------------------------------------------------
 
     def look(self) -> None:
-        """Ask the guard again, and stop the body if it refuses now. Called after each change, from any thread."""
+        """Ask the guard again and stop the body if it refuses now. After each change, from any thread."""
         if self.refused is not None:
             return
         refused = self._guard.stop_reason(self._names)
@@ -118,7 +118,7 @@ class Watch:
         task, self._task = self._task, None
         if not self._cancelled or task is None:
             if self.refused is not None and exc_type is None:
-                raise self.refused  # stopped so late that the cancellation had not arrived: still not a success
+                raise self.refused  # too late for the cancellation to arrive; still not a success
             return
         # Ours is taken back; if somebody else cancelled too, more remain than there were, and theirs goes on.
         if task.uncancel() > self._cancelling or (

@@ -1,0 +1,91 @@
+"""The careful answer to "may this go on?", in full, when the fast path could not say yes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from killswitch.errors import Refused, Revoked, StepUpRequired, UncheckableAction, UnknownRevocation
+from killswitch.revocations import LEVELS, Revocation
+from killswitch.targets import KINDS, value_problem
+from killswitch.view import View
+
+
+def judge(
+    view: View, names: Mapping[str, object], unknown: Mapping[str, object], now_s: float
+) -> Refused | None:
+    """Return why an action that touches `names` is refused, or None if nothing in `view` is against it.
+
+    Parameters
+    ----------
+    view : View
+        What the point knows.
+    names : mapping
+        For each kind of target the name, or the list of names, or None.
+    unknown : mapping
+        Keywords that are no kind of target: asking for them is refused, they may be a later version's.
+    now_s : float
+        Seconds since 1970; suspensions run out by it.
+    """
+    hits, problems = _look_up(view, names, now_s)
+    if hits:
+        worst = max(hits, key=lambda record: LEVELS.index(record.level))
+        return StepUpRequired(worst) if worst.level == "step_up" else Revoked(worst)
+    if view.unreadable:
+        return UnknownRevocation(
+            "a revocation in force cannot be read, so everything is refused; upgrade killcord here or remove"
+            f" the record: {'; '.join(view.unreadable)[:500]}"
+        )
+    if unknown:
+        return UncheckableAction(f"{', '.join(unknown)}: not one of {', '.join(KINDS[:-1])}")
+    if problems:
+        return UncheckableAction("; ".join(problems))
+    if all(value is None for value in names.values()):
+        return UncheckableAction("the check names nothing; nobody could stop this action")
+    return None
+
+
+def touches(names: object, table: Mapping[str, Revocation | None]) -> bool:
+    """Return False only if `names` is a list or tuple of plain names of which none is in `table`."""
+    if type(names) is not tuple and type(names) is not list:
+        return True
+    for name in names:  # noqa: SIM110 - any() with a generator costs three times as much
+        if type(name) is not str or name in table:
+            return True
+    return False
+
+
+def touches_version(agent: object, version: object, view: View) -> bool:
+    """Return False only if no version at all is revoked (the table holds one dummy) and this one is named."""
+    return type(version) is not str or agent is None or not version or len(view.agent_version) > 1
+
+
+def _look_up(view: View, names: Mapping[str, object], now_s: float) -> tuple[list[Revocation], list[str]]:
+    """Return the records in force against `names`, and what is wrong with the names."""
+    found: list[Revocation | None] = [view.fleet]
+    problems: list[str] = []
+    for kind, table in view.tables.items():
+        for name in _listed(names.get(kind)):
+            problem = value_problem(name)
+            if problem or not isinstance(name, str):
+                problems.append(f"{kind}: {problem}")
+                continue
+            spellings = _spellings(kind, name, names.get("agent"))
+            if not spellings:
+                problems.append("agent_version: of which agent? Name it too, or write name@version")
+            found += [table.get(spelling) for spelling in spellings]
+    return [record for record in found if record is not None and record.in_force(now_s)], problems
+
+
+def _listed(value: object) -> Sequence[object]:
+    if value is None:
+        return ()
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+def _spellings(kind: str, name: str, agent: object) -> list[str]:
+    """Return the keys under which `name` may be revoked: a version goes by itself or with its agent."""
+    exact = str.__str__(name)  # a subclass of str (an enum) may compare and print otherwise
+    if kind != "agent_version":
+        return [exact]
+    with_agent = [f"{str.__str__(agent)}@{exact}"] if isinstance(agent, str) else []
+    return [*with_agent, exact] if with_agent or "@" in exact else []

@@ -1,0 +1,191 @@
+"""Writing a change: read, decide, compare-and-set, see it to the disk. Retried safely, within a deadline."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
+
+from killswitch import revocations
+from killswitch.clocks import lease_clock_s, wall_s
+from killswitch.errors import StoreRefused, StoreUnreachable
+from killswitch.links import Link
+from killswitch.revocations import Change, Request, Revocation
+from killswitch.store import FSYNC_EVERY_S, Keys, Reading, Store
+
+IDLE_LINKS: Final = 4
+RETRY_PAUSE_S: Final = 0.05
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a revoke or restore.
+
+    Attributes
+    ----------
+    changed : bool
+        Whether this call (or, for a ``duplicate``, an earlier one with its change id) changed anything.
+    epoch : int
+        Number of the change; points at this epoch or beyond enforce it. Without a change: the current one.
+    note : str
+        In words: "revoked", "already stronger: revoked", "restored" ...
+    revocation : Revocation or None
+        What is in force against the target now.
+    durable : bool or None
+        On the server's disk. None: the server cannot say. False: it is not, or not yet when the time was up.
+    written_ms, durable_ms : float
+        Milliseconds from the call to the write's reply, and to the answer about the disk. Points refuse from
+        about ``written_ms`` on; the disk takes up to a second with ``appendfsync everysec``.
+    """
+
+    changed: bool
+    duplicate: bool
+    epoch: int
+    change_id: str
+    note: str
+    revocation: Revocation | None
+    durable: bool | None
+    written_ms: float
+    durable_ms: float | None
+
+
+class Writer:
+    """Connections to the store and what is done over them. Safe for several threads.
+
+    Parameters
+    ----------
+    url : str
+        The store.
+    keys : Keys
+        Its key names.
+    timeout_s : float
+        Longest time, in seconds, for a write with its retries, and for any single reply.
+    """
+
+    def __init__(self, url: str, keys: Keys, *, timeout_s: float) -> None:
+        self.url = url
+        self.keys = keys
+        self.timeout_s = timeout_s
+        self._lock = threading.Lock()
+        self._idle: list[Link] = []
+
+    def write(self, request: Request, started_s: float) -> Outcome:
+        """Read, decide, compare-and-set; again on a conflict or a lost connection, until the deadline."""
+        end_s = started_s + self.timeout_s
+        while True:
+            try:
+                outcome = self._attempt(request, started_s)
+                if outcome is not None:
+                    return outcome
+                failure = "others keep changing revocations"
+            except StoreUnreachable as error:
+                failure = str(error)
+                time.sleep(max(0.0, min(RETRY_PAUSE_S, end_s - lease_clock_s())))
+            if lease_clock_s() >= end_s:
+                raise StoreUnreachable(
+                    f"{failure}. Whether {request.target} is {request.kind}d is not known: repeat with"
+                    f" change_id={request.change_id!r}; points without news refuse by themselves",
+                    change_id=request.change_id,
+                )
+
+    def _attempt(self, request: Request, started_s: float) -> Outcome | None:
+        """Return the outcome, or None if somebody else wrote between our reading and our writing."""
+        with self._borrowed() as store:
+            reading = store.read(request.target, request.change_id)
+            if reading.duplicate_of is not None:
+                return _outcome(request, reading, reading.duplicate_of, started_s, duplicate=True)
+            now_s = wall_s()
+            change = revocations.apply(reading.current, request, epoch=reading.next_epoch, now_s=now_s)
+            if change is None:
+                return _outcome(request, reading, reading.next_epoch - 1, started_s)
+            answer, epoch = store.write(reading, change)
+            if answer == "conflict":
+                return None
+            return _outcome(
+                request, reading, epoch, started_s, duplicate=answer == "duplicate", change=change
+            )
+
+    def await_disk(self, outcome: Outcome, started_s: float) -> Outcome:
+        """Return `outcome` with what the server says about its disk; see :class:`Outcome`."""
+        written_s = started_s + outcome.written_ms / 1e3
+        change_id = outcome.change_id if outcome.changed else None
+        # Less than the socket's time-out, so that it is the server that says "not yet".
+        timeout_ms = int(max(0.05, 0.75 * self.timeout_s) * 1e3)
+        try:
+            if self.read(Store.fsync_policy) != "always":
+                time.sleep(max(0.0, written_s + FSYNC_EVERY_S - lease_clock_s()))
+            durable = self.read(lambda store: store.wait_on_disk(change_id, timeout_ms))
+        except (StoreUnreachable, StoreRefused):
+            durable = False  # written, and pushed; but nobody can say that it will survive the server
+        return replace(outcome, durable=durable, durable_ms=(lease_clock_s() - started_s) * 1e3)
+
+    @contextmanager
+    def _borrowed(self) -> Iterator[Store]:
+        """Lend a connection; it comes back only after a call that went well."""
+        with self._lock:
+            link = self._idle.pop() if self._idle else None
+        if link is None:
+            link = Link(self.url, timeout_s=self.timeout_s)
+        try:
+            yield Store(link, self.keys)
+        except BaseException:
+            link.close()
+            raise
+        with self._lock:
+            if len(self._idle) < IDLE_LINKS:
+                self._idle.append(link)
+                return
+        link.close()
+
+    def read(self, read: Callable[[Store], T]) -> T:
+        """Return what `read` reads; tried once more if the connection was stale (the server was restarted)."""
+        started_s = lease_clock_s()
+        try:
+            with self._borrowed() as store:
+                return read(store)
+        except StoreUnreachable:
+            if lease_clock_s() - started_s > self.timeout_s / 2:
+                raise  # not stale: the server keeps us waiting
+            self.close()
+        with self._borrowed() as store:
+            return read(store)
+
+    def close(self) -> None:
+        """Close idle connections; later calls open new ones."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for link in idle:
+            link.close()
+
+
+def _outcome(
+    request: Request,
+    reading: Reading,
+    epoch: int,
+    started_s: float,
+    *,
+    duplicate: bool = False,
+    change: Change | None = None,
+) -> Outcome:
+    if duplicate:
+        note, revocation = f"already written as change {epoch}", reading.current
+    elif change is None:
+        note, revocation = revocations.decide(reading.current, request, wall_s()).note, reading.current
+    else:
+        note, revocation = revocations.decide(reading.current, request, change.at_s).note, change.new
+    return Outcome(
+        changed=duplicate or change is not None,
+        duplicate=duplicate,
+        epoch=epoch,
+        change_id=request.change_id,
+        note=note,
+        revocation=revocation,
+        durable=None,
+        written_ms=(lease_clock_s() - started_s) * 1e3,
+        durable_ms=None,
+    )
