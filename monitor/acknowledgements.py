@@ -1,0 +1,54 @@
+"""How quickly each enforcement point confirmed each change, on the daemon's own clock."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from killswitch import Ack, Change
+from monitor.feed import now_text
+
+MAX_CHANGES = 1000
+
+
+class _Awaited:
+    __slots__ = ("points", "seen_s")
+
+    def __init__(self, seen_s: float) -> None:
+        self.seen_s = seen_s
+        self.points: set[str] = set()
+
+
+class Acknowledgements:
+    """Matches acknowledgements with changes; remembers the newest 1,000 changes. Belongs to one thread."""
+
+    def __init__(self) -> None:
+        self._awaited: dict[int, _Awaited] = {}
+
+    def note_change(self, change: Change) -> None:
+        """Start the change's clock: now it was pushed to the daemon, and in the same moment to the points."""
+        if len(self._awaited) >= MAX_CHANGES:
+            del self._awaited[next(iter(self._awaited))]
+        self._awaited[change.epoch] = _Awaited(time.monotonic())
+
+    def message(self, ack: Ack, live: int) -> dict[str, Any]:
+        """Return the feed message; `latency_ms` is from the change's push to the acknowledgement's, as seen here.
+
+        It is null for an acknowledgement of changes that the daemon did not see pushed, such as a point's first.
+        """
+        awaited = self._awaited.get(ack.epoch)
+        latency_ms = None
+        if awaited:
+            latency_ms = round((time.monotonic() - awaited.seen_s) * 1000, 3)
+            awaited.points.add(ack.point)
+        return {
+            "type": "acknowledgement",
+            "ts": now_text(),
+            "acknowledgement": {
+                "epoch": ack.epoch,
+                "point": ack.name,
+                "latency_ms": latency_ms,
+                "confirmed": len(awaited.points) if awaited else 1,
+                "live": live,
+            },
+        }

@@ -1,0 +1,197 @@
+"""The commands and their options, in one place; each command's work is in a module of its own."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from killswitch import InvalidRequest, InvalidTarget, KillswitchError, StoreUnreachable
+from monitor.errors import ActionError, ConfigError, DaemonError, MonitorError
+
+DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except (ConfigError, ActionError, InvalidRequest, InvalidTarget) as error:
+        return _fail(error, USAGE)
+    except (DaemonError, StoreUnreachable) as error:
+        return _fail(error, UNREACHABLE)
+    except (MonitorError, KillswitchError) as error:
+        return _fail(error, REFUSED)
+    except BrokenPipeError:  # the reader of our output went away, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except KeyboardInterrupt:
+        return 130
+
+
+def _fail(error: Exception, status: int) -> int:
+    print(f"killcord: {error}", file=sys.stderr)
+    return status
+
+
+def default_state() -> Path:
+    """Return where the state lies unless told otherwise: `$XDG_STATE_HOME/killcord`."""
+    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(base) / "killcord"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="killcord", description="Watches what AI agents do and cuts a bad one off in milliseconds."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_up(commands)
+    _add_demo(commands)
+    _add_replay(commands)
+    _add_kill(commands)
+    _add_restore(commands)
+    _add_status(commands)
+    _add_tail(commands)
+    _add_agents(commands)
+    return parser
+
+
+Commands = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def _add_up(commands: Commands) -> None:
+    up = commands.add_parser("up", help="run the daemon")
+    _state(up)
+    up.add_argument("--config", type=Path, help="a TOML file; see config.reference.toml")
+    up.add_argument("--host", help="address to listen on (default: loopback)")
+    up.add_argument("--port", type=int, help="port to listen on, 0 for a free one (default: 8787)")
+    up.add_argument("--redis", default="", metavar="URL", help="use this server instead of the embedded one")
+    up.add_argument("--engine", default="embedded", metavar="URL", help="embedded, or kafka://host:9092")
+    up.set_defaults(run=_lazy("up"))
+
+
+def _add_demo(commands: Commands) -> None:
+    demo = commands.add_parser(
+        "demo", help="a fleet of agents: one is hijacked and killed, one is killed by hand"
+    )
+    demo.add_argument("--once", action="store_true", help="end by itself instead of waiting for Ctrl-C")
+    demo.add_argument("--json", action="store_true", help="print one JSON object last on standard output")
+    demo.add_argument("--agents", type=int, default=24, help="how many agents, at least 20 (default: 24)")
+    demo.add_argument("--seed", type=int, help="of the simulation (default: another one each time)")
+    demo.add_argument(
+        "--state", type=Path, help="keep the state here (default: a new directory, removed at the end)"
+    )
+    demo.set_defaults(run=_lazy("demo"))
+
+
+def _add_replay(commands: Commands) -> None:
+    replay = commands.add_parser("replay", help="send recorded actions through the real ingest")
+    replay.add_argument(
+        "path", type=Path, help="an NDJSON file (.gz too), or a directory with actions.jsonl[.gz]"
+    )
+    _daemon(replay)
+    _json(replay)
+    replay.set_defaults(run=_lazy("replay"))
+
+
+def _add_kill(commands: Commands) -> None:
+    kill = commands.add_parser("kill", help="stop a target everywhere")
+    _target_and_reason(kill)
+    kill.add_argument("--level", choices=("step_up", "suspend", "revoke"), default="revoke")
+    kill.add_argument(
+        "--for", dest="for_s", type=float, metavar="SECONDS", help="how long a suspension lasts"
+    )
+    kill.set_defaults(run=_lazy("kill"))
+
+
+def _add_restore(commands: Commands) -> None:
+    restore = commands.add_parser("restore", help="let a target act again")
+    _target_and_reason(restore)
+    restore.set_defaults(run=_lazy("restore"))
+
+
+def _add_status(commands: Commands) -> None:
+    status = commands.add_parser("status", help="what is stopped, and which enforcement points live")
+    status.add_argument(
+        "target", nargs="?", help="only this one, such as agent:billing-bot; exit status 1 if it is stopped"
+    )
+    _store(status)
+    _json(status)
+    status.set_defaults(run=_lazy("status"))
+
+
+def _add_tail(commands: Commands) -> None:
+    tail = commands.add_parser("tail", help="the live feed in a terminal")
+    tail.add_argument("--since", type=int, metavar="SEQ", help="resume after this message")
+    tail.add_argument("--limit", type=int, metavar="N", help="end after N messages")
+    _daemon(tail)
+    _json(tail)
+    tail.set_defaults(run=_lazy("tail"))
+
+
+def _add_agents(commands: Commands) -> None:
+    agents = commands.add_parser("agents", help="every agent with its model, risk and state")
+    _daemon(agents)
+    _json(agents)
+    agents.set_defaults(run=_lazy("agents"))
+
+
+def _target_and_reason(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "target", help="such as agent:billing-bot, session:run-42, human:alice@example.com, fleet"
+    )
+    parser.add_argument(
+        "--reason", required=True, help="why; kept in the record and shown where it is refused"
+    )
+    parser.add_argument("--by", default=_operator(), help="who (default: user@host)")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=2.0,
+        metavar="SECONDS",
+        help="wait so long for all points (default: 2)",
+    )
+    _store(parser)
+    _json(parser)
+
+
+def _store(parser: argparse.ArgumentParser) -> None:
+    _state(parser)
+    parser.add_argument(
+        "--redis", default="", metavar="URL", help="the revocation store (default: the daemon's)"
+    )
+
+
+def _daemon(parser: argparse.ArgumentParser) -> None:
+    _state(parser)
+    parser.add_argument("--url", help="the daemon (default: the one that runs with the state directory)")
+    parser.add_argument("--token", help="(default: from the state directory)")
+
+
+def _state(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--state", type=Path, default=default_state(), metavar="DIR", help="the daemon's state directory"
+    )
+
+
+def _json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _operator() -> str:
+    user = os.environ.get("SUDO_USER") or os.environ.get("USER") or f"uid-{os.getuid()}"
+    return f"{user}@{os.uname().nodename}"
+
+
+def _lazy(command: str):  # noqa: ANN202
+    """Return a function that imports the command's module only when it runs: `killcord kill` must start fast."""
+
+    def run(options: argparse.Namespace) -> int:
+        from importlib import import_module
+
+        return int(import_module(f"monitor.cli.{command}").run(options))
+
+    return run

@@ -1,0 +1,152 @@
+"""The one configuration file: TOML, validated once at start, unknown keys refused.
+
+`config.reference.toml` beside this module lists every key with its default, unit and effect; a test holds the two
+together. No module reads the environment or a global: the parsed value is passed in.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from monitor.errors import ConfigError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Server(_Section):
+    """Where the daemon listens and what it takes in."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8787
+    max_body_bytes: Annotated[int, Field(ge=1024, le=256 * 1024 * 1024)] = 16 * 1024 * 1024
+    allowed_origins: tuple[str, ...] = ()
+    max_backlog_actions: Count = 100_000
+
+
+class Log(_Section):
+    """The durable record of what came in."""
+
+    store_args: Literal["digest", "full"] = "digest"
+    segment_bytes: Annotated[int, Field(ge=64 * 1024)] = 64 * 1024 * 1024
+    retention_days: Positive = 30.0
+    retention_bytes: Annotated[int, Field(ge=1024 * 1024)] = 20 * 1024 * 1024 * 1024
+    dedupe_ids: Count = 1_000_000
+    checkpoint_interval_s: Positive = 60.0
+
+
+class RiverDetector(_Section):
+    """A River anomaly detector put beside ours for the agents that match."""
+
+    name: str
+    params: dict[str, Any] = {}
+    agents: tuple[str, ...] = ("*",)
+
+
+class Detection(_Section):
+    """The online models."""
+
+    min_actions: Annotated[int, Field(ge=20)] = 200
+    fleet_min_actions: Annotated[int, Field(ge=100)] = 1000
+    max_agents: Annotated[int, Field(ge=64)] = 100_000
+    unjudged_after_s: Positive = 86_400.0
+    max_unjudged: Count = 10_000
+    river: Annotated[tuple[RiverDetector, ...], Field(max_length=2)] = ()
+
+
+class Response(_Section):
+    """What happens when an action is strange (architecture §4)."""
+
+    mode: Literal["observe", "alert", "enforce"] = "alert"
+    kill: Literal["suspend", "revoke"] = "suspend"
+    suspend_s: Positive = 3600.0
+    false_alerts_per_agent_day: Positive = 0.1
+    false_kills_per_agent_day: Positive = 0.001
+    max_automatic_kills: Count = 5
+    automatic_kills_window_s: Positive = 600.0
+
+
+class KillSwitch(_Section):
+    """The store that the enforcement points follow."""
+
+    redis_url: str = ""
+    contain_timeout_s: Annotated[float, Field(gt=0, le=60)] = 2.0
+
+
+class Feed(_Section):
+    """The live websocket feed."""
+
+    client_buffer: Count = 1000
+    recent_messages: Count = 10_000
+    retention_days: Positive = 90.0
+
+
+class Config(_Section):
+    """Everything that can be configured, with its default."""
+
+    server: Server = Server()
+    log: Log = Log()
+    detection: Detection = Detection()
+    response: Response = Response()
+    killswitch: KillSwitch = KillSwitch()
+    feed: Feed = Feed()
+
+
+def load_config(path: Path | None) -> Config:
+    """Return the configuration in the file, or the defaults where there is none.
+
+    Raises
+    ------
+    ConfigError
+        Naming the first wrong key, and how many more there are.
+    """
+    if path is None:
+        return Config()
+    try:
+        return parse_config(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError("", f"cannot read {path}: {error}") from error
+
+
+def parse_config(text: str) -> Config:
+    """Return the configuration that a TOML text describes; raises `ConfigError`."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError("", f"not TOML: {error}") from error
+    try:
+        config = Config.model_validate(_tuples(document))
+    except ValidationError as error:
+        raise _first_of(error) from error
+    response = config.response
+    if response.false_kills_per_agent_day > response.false_alerts_per_agent_day:
+        raise ConfigError(
+            "response.false_kills_per_agent_day",
+            "may not be above false_alerts_per_agent_day: every kill is an alert too",
+        )
+    return config
+
+
+def _tuples(value: Any) -> Any:
+    """TOML arrays arrive as lists; the configuration holds tuples, which nobody can change later."""
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def _first_of(error: ValidationError) -> ConfigError:
+    problems = error.errors(include_url=False)
+    first = problems[0]
+    field = ".".join(str(part) for part in first["loc"])
+    message = "no such key" if first["type"] == "extra_forbidden" else first["msg"]
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return ConfigError(field, f"{message}{more}; see config.reference.toml")

@@ -1,0 +1,284 @@
+"""The daemon: puts the parts together, starts them in order, and stops them in the opposite one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from detectors import warm_up
+from killswitch import Ack, Change, KillswitchError, Switch
+from monitor.access import Access
+from monitor.acknowledgements import Acknowledgements
+from monitor.config import Config
+from monitor.dead_letters import DeadLetters
+from monitor.embedded_redis import EmbeddedRedis
+from monitor.engines.embedded import EmbeddedEngine
+from monitor.errors import DaemonError
+from monitor.feed import Feed
+from monitor.killer import Killer
+from monitor.observation import Observer
+from monitor.pipeline import RevocationRequest
+from monitor.segments import SegmentedLog
+from monitor.services import Services, StoreHealth
+from monitor.shown import read_shown
+from monitor.state_dir import Address, StateDir
+from monitor.web.app import create_app
+
+log = logging.getLogger("killcord")
+
+LOOK_INTERVAL_S = 1.0
+EXPIRE_EVERY_LOOKS = 10
+STOP_TIMEOUT_S = 5
+
+
+@dataclass
+class Options:
+    """What the command line decides."""
+
+    state: Path
+    config: Config
+    redis_url: str = ""
+    host: str | None = None
+    port: int | None = None
+    on_ready: Callable[[Address], None] = field(default=lambda address: None)
+
+
+def run(options: Options) -> None:
+    """Run the daemon until SIGTERM or Ctrl-C. Raises `DaemonError` if it cannot start or go on."""
+    try:
+        import uvloop
+    except ImportError:  # not on every platform; only speed is lost
+        asyncio.run(serve(options))
+    else:
+        uvloop.run(serve(options))
+
+
+async def serve(options: Options) -> None:
+    """Start everything, serve, and stop everything."""
+    state = StateDir(options.state)
+    with _store(options, state) as store, Switch(store.url) as switch:
+        await asyncio.to_thread(warm_up)
+        async with _services(options.config, state, switch) as services:
+            with _following(services):
+                await _serve_http(options, state, services, store)
+
+
+async def _serve_http(options: Options, state: StateDir, services: Services, store: _Store) -> None:
+    listener = _listen(options)
+    server = _Server(_http_config(services))
+    looking = asyncio.create_task(_look_after_store(services, store), name="look")
+    failing = asyncio.create_task(services.engine.failed(), name="engine")
+    serving = asyncio.create_task(server.serve(sockets=[listener]), name="http")
+    address = Address(_http_url(listener), store.url, os.getpid())
+    announcing = asyncio.create_task(_announce(server, options, state, address), name="announce")
+    try:
+        await asyncio.wait({serving, failing, looking}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        server.should_exit = True
+        announcing.cancel()
+        looking.cancel()
+        await asyncio.gather(serving, announcing, return_exceptions=True)
+        state.retract()
+    for task in (serving, failing, looking):
+        if task.done() and not task.cancelled():
+            task.result()
+    failing.cancel()
+
+
+# -- the parts ----------------------------------------------------------------------------------------------------
+
+
+class _Store:
+    """The store that is used: our own server, or the operator's."""
+
+    def __init__(self, url: str, embedded: EmbeddedRedis | None) -> None:
+        self.url = url
+        self.embedded = embedded
+
+    def ensure(self) -> None:
+        """Start the embedded server again if it died."""
+        if self.embedded:
+            self.embedded.ensure()
+
+
+@contextlib.contextmanager
+def _store(options: Options, state: StateDir) -> Iterator[_Store]:
+    url = options.redis_url or options.config.killswitch.redis_url
+    if url:
+        yield _Store(url, None)
+        return
+    with EmbeddedRedis(state.path / "redis") as server:
+        yield _Store(server.url, server)
+
+
+class _Effects:
+    """Where the engine's outcomes go."""
+
+    def __init__(self, feed: Feed, killer: Killer) -> None:
+        self._feed = feed
+        self._killer = killer
+
+    def request(self, request: RevocationRequest) -> None:
+        self._killer.submit(request)
+
+    def pending(self) -> list[RevocationRequest]:
+        return self._killer.pending()
+
+    async def publish(self, messages: list[dict[str, Any]]) -> None:
+        await self._feed.publish(messages)
+
+
+@contextlib.asynccontextmanager
+async def _services(config: Config, state: StateDir, switch: Switch) -> AsyncIterator[Services]:
+    feed_log = SegmentedLog(state.path / "feed", segment_bytes=config.log.segment_bytes)
+    shown = await asyncio.to_thread(read_shown, feed_log)
+    feed = Feed(feed_log, recent=config.feed.recent_messages, client_buffer=config.feed.client_buffer)
+    killer = Killer(switch, lambda request, why: log.critical("no kill of %s: %s", request.target, why))
+    async with feed:
+        engine = EmbeddedEngine(config, state, _Effects(feed, killer), shown)
+        with killer:
+            async with engine:
+                _report(engine)
+                yield Services(
+                    config=config,
+                    access=Access(state.tokens()),
+                    engine=engine,
+                    feed=feed,
+                    switch=switch,
+                    killer=killer,
+                    observer=Observer(state.secret(), store_args=config.log.store_args == "full"),
+                    dead_letters=DeadLetters(state.path / "dead-letters.ndjson"),
+                )
+    feed_log.close()
+
+
+def _report(engine: EmbeddedEngine) -> None:
+    found = engine.recovery
+    log.info(
+        "recovered: %d entries replayed after %d (%s)", found.replayed, found.from_checkpoint, found.note
+    )
+    if found.torn_bytes:
+        log.warning(
+            "a torn tail of %d bytes was cut off the log; it was never acknowledged", found.torn_bytes
+        )
+
+
+# -- following the store ------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _following(services: Services) -> Iterator[None]:
+    """Bring every change and acknowledgement from the store's own log into ours, whoever wrote it."""
+    loop = asyncio.get_running_loop()
+    stop = threading.Event()
+    acknowledgements = Acknowledgements()
+
+    def on_change(change: Change) -> None:
+        acknowledgements.note_change(change)
+        asyncio.run_coroutine_threadsafe(services.engine.note_change(change), loop)
+
+    def on_ack(ack: Ack) -> None:
+        message = acknowledgements.message(ack, services.store.live)
+        asyncio.run_coroutine_threadsafe(services.feed.publish([message]), loop)
+
+    thread = threading.Thread(
+        target=services.switch.follow,
+        args=(services.engine.epoch, on_change, on_ack, stop),
+        name="follow-store",
+        daemon=True,
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+
+
+async def _look_after_store(services: Services, store: _Store) -> None:
+    """Look at the store about once a second: start it again if it died, count the points, sweep what ran out."""
+    looks = 0
+    while True:
+        services.note_pace()
+        services.store = await asyncio.to_thread(
+            _look, services.switch, store, looks % EXPIRE_EVERY_LOOKS == 0
+        )
+        looks += 1
+        await asyncio.sleep(LOOK_INTERVAL_S)
+
+
+def _look(switch: Switch, store: _Store, sweep: bool) -> StoreHealth:
+    try:
+        store.ensure()
+        if sweep:
+            switch.expire(by="killcord/expiry")
+        return StoreHealth(True, tuple(switch.points()))
+    except (KillswitchError, DaemonError) as error:
+        log.error("the revocation store: %s", error)
+        return StoreHealth()
+
+
+# -- serving HTTP -------------------------------------------------------------------------------------------------
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its habit of raising the signal again after a clean stop."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._exit)
+        yield
+
+    def _exit(self) -> None:
+        self.should_exit = True
+
+
+def _listen(options: Options) -> socket.socket:
+    server = options.config.server
+    host, port = options.host or server.host, server.port if options.port is None else options.port
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise DaemonError(
+            f"cannot listen on {host} port {port}: {error.strerror}; choose another with --port (0: any free one)"
+        ) from error
+
+
+def _http_url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _http_config(services: Services) -> uvicorn.Config:
+    return uvicorn.Config(
+        create_app(services),
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        ws="websockets-sansio",
+        ws_max_size=64 * 1024,  # readers have nothing to say
+        ws_per_message_deflate=False,
+        timeout_graceful_shutdown=STOP_TIMEOUT_S,
+        server_header=False,
+    )
+
+
+async def _announce(server: _Server, options: Options, state: StateDir, address: Address) -> None:
+    while not server.started:
+        await asyncio.sleep(0.01)
+    state.announce(address)
+    options.on_ready(address)

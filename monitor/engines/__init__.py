@@ -1,0 +1,1 @@
+"""What drives the pipeline: the embedded engine in one process, or Faust workers on Kafka. The core knows neither."""

@@ -1,0 +1,50 @@
+"""Every error that leaves `monitor`.
+
+MonitorError
+├── ActionError        an action from outside does not have the documented form (`field` names the place)
+├── ConfigError        the configuration file is wrong (`field` names the key)
+├── DaemonError        the daemon could not start or be reached
+└── LogError           the action log cannot be read or written
+    └── LogFailed      a write or fsync failed: nothing more is acknowledged until a restart
+"""
+
+
+class MonitorError(Exception):
+    """Root of the package's errors; the message is one sentence that says what to do."""
+
+
+class ActionError(MonitorError):
+    """An action was refused at the edge.
+
+    Attributes
+    ----------
+    field
+        Path of the offending field (``args.amount``), or ``""`` when the text is not JSON at all.
+    document
+        The bytes that were refused, where they are known.
+    """
+
+    def __init__(self, field: str, message: str, document: bytes = b"") -> None:
+        super().__init__(message)
+        self.field = field
+        self.document = document
+
+
+class ConfigError(MonitorError):
+    """The configuration is wrong; `field` is the dotted key."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}" if field else message)
+        self.field = field
+
+
+class DaemonError(MonitorError):
+    """The daemon could not start, or is not there."""
+
+
+class LogError(MonitorError):
+    """The log on disk cannot be used as it is."""
+
+
+class LogFailed(LogError):
+    """A write or fsync failed. What the disk holds since the last good fsync is unknown, so the log stops."""

@@ -1,0 +1,111 @@
+"""What the log keeps of an action, and what the pipeline scores.
+
+Raw arguments are not kept unless the operator opts in: an observation has the argument names, keyed hashes of the
+values (enough to score the action again, bit for bit, when the log is replayed) and one keyed digest over all of
+them (enough to prove later which arguments they were).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from detectors import Features, Hasher
+from monitor.action import Action, Result
+
+_canonical = msgspec.json.Encoder(order="deterministic").encode
+
+
+class Observation(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One action as the record has it. Positional on disk: new fields go to the end."""
+
+    id: str
+    ts_s: float
+    agent_id: str
+    tool: str
+    features: Features
+    arg_names: tuple[str, ...]
+    args_digest: bytes
+    agent_version: str | None = None
+    session_id: str | None = None
+    resource: str | None = None
+    side_effect: bool | None = None
+    result: Result | None = None
+    provenance: dict[str, str] | None = None
+    on_behalf_of: tuple[str, ...] = ()
+    task: str | None = None
+    credential: str | None = None
+    policy: str | None = None
+    proof_digest: bytes | None = None
+    args: dict[str, Any] | None = None
+    extra: dict[str, Any] = {}
+
+
+def plain(observation: Observation) -> dict[str, Any]:
+    """Return the observation as JSON fields for people, without the numbers that only models read."""
+    fields = {
+        name: getattr(observation, name) for name in Observation.__struct_fields__ if name != "features"
+    }
+    fields["args_digest"] = observation.args_digest.hex()
+    fields["proof_digest"] = observation.proof_digest.hex() if observation.proof_digest else None
+    return fields
+
+
+class Observer:
+    """Turns actions into observations with the installation's secret.
+
+    Parameters
+    ----------
+    secret
+        32 random bytes. Without them nobody can search for arguments by their digest, nor prepare a value that
+        collides with one the agent is known for.
+    store_args
+        Keep the raw arguments too (``store_args = "full"``).
+    """
+
+    def __init__(self, secret: bytes, *, store_args: bool) -> None:
+        if len(secret) != 32:
+            raise ValueError(f"the secret has {len(secret)} bytes, not 32")
+        self._hasher = Hasher(int.from_bytes(secret[:8], "little"))
+        self._key = secret[8:]
+        self._store_args = store_args
+
+    def observe(self, action: Action) -> Observation:
+        """Return the action's observation; about 6 µs with three arguments."""
+        ts_s = action.ts_s
+        return Observation(
+            id=action.id,
+            ts_s=ts_s,
+            agent_id=action.agent_id,
+            tool=action.tool,
+            features=self._hasher.features(
+                tool=action.tool,
+                args=action.args,
+                ts_s=ts_s,
+                session=action.session_id,
+                version=action.agent_version,
+                provenance=action.provenance,
+            ),
+            arg_names=tuple(action.args),
+            args_digest=self._digest(action.args),
+            agent_version=action.agent_version,
+            session_id=action.session_id,
+            resource=action.resource,
+            side_effect=action.side_effect,
+            result=action.result,
+            provenance=action.provenance,
+            on_behalf_of=action.on_behalf_of,
+            task=action.task,
+            credential=action.credential,
+            policy=action.policy,
+            proof_digest=self._digest(action.proof) if action.proof else None,
+            args=action.args if self._store_args else None,
+            extra=action.extra,
+        )
+
+    def _digest(self, value: Mapping[str, Any] | str) -> bytes:
+        """Keyed BLAKE2b-128 (RFC 7693) over JSON with sorted keys."""
+        return hashlib.blake2b(_canonical(value), key=self._key, digest_size=16).digest()

@@ -1,0 +1,273 @@
+"""The pure core: a batch of actions and a clock value go in, outcomes come out, nothing else happens.
+
+Every engine (embedded, Faust, replay, back-test, benchmarks) drives this one function, and none is known here. The same
+entries in the same order give the same outcomes, bit for bit, however they are cut into batches; so recovery is replay.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from detectors import Bank, Calibration, Scores, Settings, explain
+from killswitch import Change
+from monitor.alerts import Alert, ReasonText, ResponseTaken, alert_id, change_id
+from monitor.config import Config
+from monitor.inventory import AgentRecord, Inventory
+from monitor.observation import Observation
+from monitor.quarantine import Held, Quarantine
+from monitor.response import Decision, ResponsePolicy
+from monitor.river_columns import RiverColumns
+from monitor.words import Words, subject
+
+WEAK = 0.25
+"""How much an unjudged action teaches, against 1 for a normal one (`detection.md`: late and weakly)."""
+
+
+class RevocationRequest(NamedTuple):
+    """An automatic kill that the policy asks for. The store applies a `change_id` once, so asking twice is harmless."""
+
+    change_id: str
+    target: str
+    level: str
+    reason: str
+    at_s: float
+    expires_at_s: float | None
+    evidence: tuple[str, ...]
+
+
+class Outcomes(NamedTuple):
+    """What a batch led to, in order. `p` has one value an action, NaN while its agent's model is calibrating."""
+
+    alerts: list[Alert]
+    requests: list[RevocationRequest]
+    p: list[float]
+
+
+class Pipeline:
+    """Scores actions with one online model an agent and decides what is done about the strange ones."""
+
+    def __init__(self, config: Config) -> None:
+        detection, response = config.detection, config.response
+        self._config = response
+        self._settings = Settings(
+            min_actions=detection.min_actions,
+            fleet_min_actions=detection.fleet_min_actions,
+            alerts_per_agent_day=response.false_alerts_per_agent_day,
+            externals=len(detection.river),
+        )
+        self._bank = Bank(self._settings, max_agents=detection.max_agents)
+        self._policy = ResponsePolicy(response)
+        self._quarantine = Quarantine(detection.max_unjudged, detection.unjudged_after_s)
+        self._river = RiverColumns(detection.river)
+        self._words = Words()
+        self._stopped: dict[str, str] = {}  # agent → change that stopped it, asked for or in force
+        self.inventory = Inventory(detection.max_agents)
+
+    # -- what comes in ------------------------------------------------------------------------------------------
+
+    def step(self, actions: Sequence[Observation], now_s: float, *, first_seq: int = 0) -> Outcomes:
+        """Score the actions in order, learn from those that are not strange, and decide about those that are.
+
+        Parameters
+        ----------
+        now_s
+            The clock for everything but the models, which go by each action's own `ts_s`.
+        first_seq
+            Sequence number of the first action; alerts name theirs.
+        """
+        self._teach_unjudged(now_s)
+        outcomes = Outcomes([], [], [])
+        # A detector of River's must learn an action before it scores the next one of the same agent.
+        stride = 1 if self._river else max(1, len(actions))
+        for start in range(0, len(actions), stride):
+            self._step(actions[start : start + stride], now_s, first_seq + start, outcomes)
+        return outcomes
+
+    def judge(self, alert: str, verdict: str) -> None:
+        """Take a person's verdict on an alert: `dismissed` teaches the model now, `confirmed` never does."""
+        held = self._quarantine.release(alert)
+        if held and verdict == "dismissed":
+            self._bank.learn([_number(held.agent_id)], [held.features], 1.0)
+
+    def transition(self, change: Change) -> None:
+        """Take note that an agent was stopped or restored: a stopped agent teaches nothing and is not killed twice."""
+        if change.target.kind != "agent":
+            return
+        if change.new is None:
+            self._stopped.pop(change.target.value, None)
+        elif change.new.level != "step_up":
+            self._stopped[change.target.value] = change.change_id
+
+    # -- what is asked of it ------------------------------------------------------------------------------------
+
+    def calibration(self, agent_id: str) -> Calibration:
+        """Return how far the agent's model is: state, actions seen, actions needed."""
+        return self._bank.calibration(_number(agent_id))
+
+    def is_paused(self, now_s: float) -> bool:
+        """Return whether the blast-radius guard holds automatic kills back."""
+        return self._policy.is_paused(now_s)
+
+    @property
+    def bytes_per_agent(self) -> int:
+        """Memory of one agent's model, in bytes."""
+        return self._bank.bytes_per_agent
+
+    def dump(self) -> dict[str, Any]:
+        """Return the whole state for a checkpoint; what follows from it is what would have followed here."""
+        return {
+            "bank": self._bank.dump(),
+            "policy": self._policy.dump(),
+            "quarantine": self._quarantine.dump(),
+            "stopped": dict(self._stopped),
+            "inventory": self.inventory.dump(),
+            "words": self._words.dump(),
+            "river": self._river.dump(),
+        }
+
+    def restore(self, dumped: dict[str, Any]) -> None:
+        """Take up a state that `dump` returned under the same configuration."""
+        self._bank = Bank.restore(self._settings, dumped["bank"])
+        self._policy.restore(dumped["policy"])
+        self._quarantine.restore(dumped["quarantine"])
+        self._stopped = dict(dumped["stopped"])
+        self.inventory.restore(dumped["inventory"])
+        self._words.restore(dumped["words"])
+        self._river.restore(dumped["river"])
+
+    # -- one batch ----------------------------------------------------------------------------------------------
+
+    def _step(self, actions: Sequence[Observation], now_s: float, first_seq: int, outcomes: Outcomes) -> None:
+        if not actions:
+            return
+        agents = [_number(action.agent_id) for action in actions]
+        features = [action.features for action in actions]
+        teach = [action.agent_id not in self._stopped for action in actions]
+        external = self._river.score(actions) if self._river else None
+        scores = self._bank.step(agents, features, teach=teach, external=external)
+        for i, action in enumerate(actions):
+            self._words.note(action)
+            record = self.inventory.note(action, float(scores.p[i]))
+            if scores.flagged[i]:
+                self._alert(action, record, scores, i, now_s, first_seq + i, outcomes)
+            elif self._river and teach[i]:
+                self._river.learn(action)
+        outcomes.p.extend(float(p) for p in scores.p)
+
+    def _alert(
+        self,
+        action: Observation,
+        record: AgentRecord,
+        scores: Scores,
+        i: int,
+        now_s: float,
+        seq: int,
+        outcomes: Outcomes,
+    ) -> None:
+        record.alerts += 1
+        decision = self._policy.decide(
+            p=float(scores.p[i]),
+            alert_p=float(scores.threshold_p[i]),
+            may_kill=self.calibration(action.agent_id).state == "calibrated",
+            is_stopped=action.agent_id in self._stopped,
+            now_s=now_s,
+        )
+        reasons = explain(scores, i, action.features, subject(action, self._words, self._river.names))
+        texts = tuple(ReasonText(r.signal, r.observed, r.expected, r.p, r.sentence) for r in reasons)
+        alert = _alert(action, seq, decision, self._config.mode, texts, scores, i)
+        self._quarantine.hold(alert.id, Held(now_s, action.agent_id, action.features))
+        outcomes.alerts.append(alert)
+        if decision.opens_pause:
+            outcomes.alerts.append(_blast_radius_alert(action, seq, decision, self._config.mode))
+        if decision.taken in ("suspend", "revoke"):
+            request = self._request(action, alert, decision, now_s)
+            self._stopped[action.agent_id] = request.change_id
+            outcomes.requests.append(request)
+
+    def _request(
+        self, action: Observation, alert: Alert, decision: Decision, now_s: float
+    ) -> RevocationRequest:
+        expires_at_s = now_s + self._config.suspend_s if decision.taken == "suspend" else None
+        return RevocationRequest(
+            change_id=change_id(alert.id),
+            target=f"agent:{action.agent_id}",
+            level=decision.taken,
+            reason=f"{alert.title} (p = {alert.p:.1g})",
+            at_s=now_s,
+            expires_at_s=expires_at_s,
+            evidence=(alert.id, action.id),
+        )
+
+    def _teach_unjudged(self, now_s: float) -> None:
+        for held in self._quarantine.unjudged(now_s):
+            if held.agent_id not in self._stopped:
+                self._bank.learn([_number(held.agent_id)], [held.features], WEAK)
+
+
+@functools.lru_cache(maxsize=200_000)
+def _number(agent_id: str) -> int:
+    """Return the stable 64-bit number by which the bank knows an agent."""
+    return int.from_bytes(hashlib.blake2b(agent_id.encode(), digest_size=8).digest(), "little")
+
+
+def _alert(
+    action: Observation,
+    seq: int,
+    decision: Decision,
+    mode: str,
+    reasons: tuple[ReasonText, ...],
+    scores: Scores,
+    i: int,
+) -> Alert:
+    own_id = alert_id(action.agent_id, action.id)
+    stops = decision.taken in ("suspend", "revoke")
+    return Alert(
+        id=own_id,
+        ts=_rfc3339(action.ts_s),
+        agent_id=action.agent_id,
+        session_id=action.session_id,
+        tool=action.tool,
+        action_id=action.id,
+        action_seq=seq,
+        verdict="anomalous",
+        severity=decision.severity,
+        p=float(scores.p[i]),
+        threshold_p=float(scores.threshold_p[i]),
+        title=reasons[0].sentence
+        if reasons
+        else f"{action.agent_id} did something unusual with {action.tool}",
+        reasons=reasons,
+        response=ResponseTaken(
+            mode, decision.wanted, decision.taken, decision.why, change_id(own_id) if stops else None
+        ),
+        on_behalf_of=action.on_behalf_of,
+        credential=action.credential,
+        policy=action.policy,
+    )
+
+
+def _blast_radius_alert(action: Observation, seq: int, decision: Decision, mode: str) -> Alert:
+    return Alert(
+        id=alert_id(action.agent_id, action.id, "blast_radius"),
+        ts=_rfc3339(action.ts_s),
+        agent_id=action.agent_id,
+        session_id=action.session_id,
+        tool=action.tool,
+        action_id=action.id,
+        action_seq=seq,
+        verdict="blast_radius",
+        severity="critical",
+        p=None,
+        threshold_p=None,
+        title="Automatic kills are paused: too many in a short time",
+        reasons=(),
+        response=ResponseTaken(mode, decision.wanted, "alert", decision.why),
+    )
+
+
+def _rfc3339(ts_s: float) -> str:
+    return datetime.fromtimestamp(ts_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

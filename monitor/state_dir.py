@@ -1,0 +1,94 @@
+"""The directory that holds everything a daemon must not forget, and its two small files that others read.
+
+secret           32 random bytes: the key of every digest and hash in the record
+tokens.json      bearer tokens by role (mode 0600)
+daemon.json      where the running daemon is: url, redis_url, pid; removed on a clean stop
+log/ feed/       the action log and the feed's messages
+checkpoint       the models, and the place in the log that they stand for
+dead-letters.ndjson   actions that were refused, with the reason
+redis/           data of the embedded server
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import NamedTuple
+
+from monitor.errors import DaemonError
+
+ROLES = ("ingest", "feed", "kill")
+TOKEN_BYTES = 24
+
+
+class Address(NamedTuple):
+    """Where a running daemon is."""
+
+    url: str
+    redis_url: str
+    pid: int
+
+
+class StateDir:
+    """Paths and secrets below one directory, which is made, for its owner only, if it is not there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise DaemonError(
+                f"cannot make the state directory {path}: {error}; name another with --state"
+            ) from error
+
+    def secret(self) -> bytes:
+        """Return the installation's secret, made on first use. Losing it makes old digests unverifiable."""
+        file = self.path / "secret"
+        if not file.exists():
+            write_private(file, secrets.token_bytes(32))
+        return file.read_bytes()
+
+    def tokens(self) -> dict[str, str]:
+        """Return the bearer token of each role, made on first use."""
+        file = self.path / "tokens.json"
+        if not file.exists():
+            tokens = {role: secrets.token_urlsafe(TOKEN_BYTES) for role in ROLES}
+            write_private(file, json.dumps(tokens, indent=1).encode())
+        return {role: str(token) for role, token in json.loads(file.read_text()).items()}
+
+    def announce(self, address: Address) -> None:
+        """Say where the daemon is."""
+        write_private(self.path / "daemon.json", json.dumps(address._asdict()).encode())
+
+    def retract(self) -> None:
+        """Take the announcement back."""
+        (self.path / "daemon.json").unlink(missing_ok=True)
+
+    def address(self) -> Address:
+        """Return where the daemon is, or was when it was killed; raises `DaemonError` if none ever announced itself."""
+        try:
+            return Address(**json.loads((self.path / "daemon.json").read_text()))
+        except FileNotFoundError as error:
+            raise DaemonError(
+                f"no daemon runs with the state directory {self.path}; start one with `killcord up`, or name --state"
+            ) from error
+        except (OSError, ValueError, TypeError) as error:
+            raise DaemonError(f"{self.path / 'daemon.json'} cannot be read: {error}") from error
+
+
+def write_private(file: Path, content: bytes) -> None:
+    """Replace the file's content in one step, durably, readable by its owner only."""
+    scratch = file.with_name(f".{file.name}.{os.getpid()}.new")
+    handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    scratch.replace(file)
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,1 @@
+"""The daemon's HTTP and websocket edge. It translates and checks; what happens is decided elsewhere."""

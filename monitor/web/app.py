@@ -1,0 +1,55 @@
+"""All routes in one table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+
+from monitor.services import Services
+from monitor.web import ingest, kills, live, views
+from monitor.web.responses import problem_response
+
+DASHBOARD = Path(__file__).parent.parent / "dashboard"
+
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+
+
+async def dashboard(_: Request) -> Response:
+    """Serve the dashboard's page; it asks for everything else with the operator's token."""
+    return FileResponse(DASHBOARD / "index.html", headers=_HEADERS)
+
+
+ROUTES: list[BaseRoute] = [
+    Route("/v1/actions", ingest.post_actions, methods=["POST"]),
+    Route("/v1/actions", views.get_actions, methods=["GET"]),
+    Route("/v1/agents", views.get_agents, methods=["GET"]),
+    Route("/v1/alerts", views.get_alerts, methods=["GET"]),
+    Route("/v1/alerts/{alert_id}/verdict", views.post_verdict, methods=["POST"]),
+    Route("/v1/revocations", kills.get_revocations, methods=["GET"]),
+    Route("/v1/revocations", kills.post_revocation, methods=["POST"]),
+    Route("/v1/restorations", kills.post_restoration, methods=["POST"]),
+    WebSocketRoute("/v1/feed", live.feed_socket),
+    Route("/healthz", views.healthz),
+    Route("/readyz", views.readyz),
+    Route("/metrics", views.get_metrics),
+    Route("/", dashboard),
+    Mount("/static", StaticFiles(directory=DASHBOARD)),
+]
+
+
+def create_app(services: Services) -> Starlette:
+    """Return the application for one daemon."""
+    app = Starlette(routes=ROUTES, exception_handlers={HTTPException: problem_response})
+    app.state.services = services
+    return app

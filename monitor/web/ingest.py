@@ -1,0 +1,60 @@
+"""``POST /v1/actions``: one action, an array, or NDJSON; answered when it is on disk."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from monitor.action import Action, parse_document
+from monitor.dead_letters import DeadLetter
+from monitor.errors import LogError
+from monitor.observation import Observation
+from monitor.services import Services
+from monitor.web.responses import Problem, json, read_body, require, services
+
+YIELD_EVERY = 200
+"""After so many actions the event loop gets a turn: a large batch must not delay anything else for long."""
+
+MAX_REJECTIONS_SHOWN = 1000
+RETRY_AFTER_S = "1"
+
+
+async def post_actions(request: Request) -> Response:
+    """Take actions in; a bad one costs only itself."""
+    require(request, "ingest")
+    daemon = services(request)
+    if daemon.engine.is_overloaded:
+        raise Problem(
+            503, "too many actions wait to be scored; send again", headers={"Retry-After": RETRY_AFTER_S}
+        )
+    observations, rejected = await _parse(daemon, await read_body(request))
+    try:
+        receipt = await daemon.engine.ingest(observations)
+    except LogError as error:
+        raise Problem(
+            503, f"not durable, so not taken: {error}", headers={"Retry-After": RETRY_AFTER_S}
+        ) from error
+    status = 422 if rejected and not observations else 200
+    return json(
+        {"accepted": receipt.accepted, "duplicates": receipt.duplicates, "rejected": rejected}, status
+    )
+
+
+async def _parse(daemon: Services, body: bytes) -> tuple[list[Observation], list[dict[str, object]]]:
+    observations: list[Observation] = []
+    rejected: list[dict[str, object]] = []
+    letters: list[DeadLetter] = []
+    for index, parsed in enumerate(parse_document(body)):
+        if isinstance(parsed, Action):
+            observations.append(daemon.observer.observe(parsed))
+        else:
+            letters.append(DeadLetter(parsed.document, parsed.field, str(parsed)))
+            if len(rejected) < MAX_REJECTIONS_SHOWN:
+                rejected.append({"index": index, "field": parsed.field, "error": str(parsed)})
+        if index % YIELD_EVERY == YIELD_EVERY - 1:
+            await asyncio.sleep(0)
+    if letters:
+        await asyncio.to_thread(daemon.dead_letters.write, letters)
+    return observations, rejected

@@ -1,0 +1,105 @@
+"""``/v1/feed``: the live feed over a websocket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+import msgspec
+from starlette.responses import Response
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from monitor.access import SUBPROTOCOL, bearer, bearer_of_subprotocols, is_allowed_origin
+from monitor.feed import Message, Missed, now_text
+from monitor.services import Services
+from monitor.web.responses import json
+
+STATUS_INTERVAL_S = 1.0
+SEND_TIMEOUT_S = 20.0
+"""A reader whose socket takes nothing for so long is gone; its place is freed."""
+
+# RFC 6455 §7.4.1 and its registry: try again later.
+TOO_SLOW = 1013
+
+
+async def feed_socket(websocket: WebSocket) -> None:
+    """Serve one reader until it leaves."""
+    daemon: Services = websocket.app.state.services
+    refusal = _refusal(websocket, daemon)
+    if refusal:
+        await websocket.send_denial_response(refusal)
+        return
+    subprotocol = SUBPROTOCOL if SUBPROTOCOL in websocket.scope["subprotocols"] else None
+    await websocket.accept(subprotocol)
+    with contextlib.suppress(WebSocketDisconnect, asyncio.CancelledError):
+        await _serve(websocket, daemon)
+
+
+async def _serve(websocket: WebSocket, daemon: Services) -> None:
+    """Run the three loops of a reader; the first to end ends the others."""
+    sending = asyncio.Lock()
+    loops = [
+        asyncio.create_task(_send_messages(websocket, daemon, sending)),
+        asyncio.create_task(_send_status(websocket, daemon, sending)),
+        asyncio.create_task(_drain(websocket)),
+    ]
+    try:
+        await asyncio.wait(loops, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for loop in loops:
+            loop.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
+
+
+async def _send_messages(websocket: WebSocket, daemon: Services, sending: asyncio.Lock) -> None:
+    since = websocket.query_params.get("since", "")
+    reader = daemon.feed.reader()
+    async for item in daemon.feed.follow(reader, int(since) if since.isdigit() else None):
+        text = item.text if isinstance(item, Message) else _missed(daemon, item)
+        await _send(websocket, text, sending)
+
+
+async def _send_status(websocket: WebSocket, daemon: Services, sending: asyncio.Lock) -> None:
+    while True:
+        await _send(websocket, _status(daemon, daemon.status()), sending)
+        await asyncio.sleep(STATUS_INTERVAL_S)
+
+
+async def _drain(websocket: WebSocket) -> None:
+    """Wait for the reader to leave; what it says means nothing."""
+    while (await websocket.receive())["type"] != "websocket.disconnect":
+        pass
+
+
+async def _send(websocket: WebSocket, text: str, sending: asyncio.Lock) -> None:
+    async with sending:
+        try:
+            await asyncio.wait_for(websocket.send_text(text), SEND_TIMEOUT_S)
+        except TimeoutError:
+            await websocket.close(TOO_SLOW, "the connection takes nothing any more")
+            raise WebSocketDisconnect(TOO_SLOW) from None
+
+
+def _missed(daemon: Services, missed: Missed) -> str:
+    return _status(daemon, {"missed": {"from": missed.from_seq, "to": missed.to_seq}})
+
+
+def _status(daemon: Services, content: dict[str, Any]) -> str:
+    message = {"seq": daemon.feed.last_seq, "type": "status", "ts": now_text(), "status": content}
+    return msgspec.json.encode(message).decode()
+
+
+def _refusal(websocket: WebSocket, daemon: Services) -> Response | None:
+    headers = websocket.headers
+    if not is_allowed_origin(
+        headers.get("origin"), headers.get("host"), daemon.config.server.allowed_origins
+    ):
+        return json({"error": "pages of this origin may not open the feed", "field": "origin"}, 403)
+    token = bearer(headers.get("authorization")) or bearer_of_subprotocols(websocket.scope["subprotocols"])
+    roles = daemon.access.roles(token)
+    if not roles:
+        return json({"error": "send a known token", "field": None}, 401)
+    if "feed" not in roles:
+        return json({"error": "this token does not grant 'feed'", "field": None}, 403)
+    return None

@@ -1,0 +1,139 @@
+"""What can be read over HTTP: agents, alerts, actions, health, metrics; and the verdict on an alert."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from killswitch import Revocation, StoreUnreachable, Target
+from monitor.inventory import AgentRecord
+from monitor.metrics import render
+from monitor.services import Services
+from monitor.web.kills import decode_body
+from monitor.web.responses import Problem, json, require, services
+
+MAX_ALERTS = 1000
+
+
+class VerdictBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of ``POST /v1/alerts/{id}/verdict``."""
+
+    verdict: Literal["dismissed", "confirmed"]
+    reason: Annotated[str, Meta(min_length=1, max_length=2000)]
+    by: Annotated[str, Meta(min_length=1, max_length=200)] = "api"
+
+
+async def get_agents(request: Request) -> Response:
+    """List every agent with its model's state, its risk and whether it is revoked."""
+    require(request, "feed")
+    daemon = services(request)
+    revocations = await asyncio.to_thread(_revocations, daemon)
+    newest_s = max((named.record.last_ts for named in daemon.engine.pipeline.inventory.all()), default=0.0)
+    agents = [
+        _agent(daemon, named.agent_id, named.record, newest_s, revocations.get(named.agent_id))
+        for named in daemon.engine.pipeline.inventory.all()
+    ]
+    return json({"agents": agents})
+
+
+async def get_alerts(request: Request) -> Response:
+    """List the newest alerts, newest first."""
+    require(request, "feed")
+    limit = _limit(request, MAX_ALERTS)
+    messages = services(request).feed.newest("alert", limit)
+    return json({"alerts": [message["alert"] for message in messages]})
+
+
+async def get_actions(request: Request) -> Response:
+    """List the newest actions of one agent, newest first, as far as the last segments of the log reach."""
+    require(request, "feed")
+    agent = request.query_params.get("agent")
+    if not agent:
+        raise Problem(422, "name the agent: /v1/actions?agent=…", "agent")
+    engine = services(request).engine
+    found = await asyncio.to_thread(engine.newest_actions, agent, _limit(request, MAX_ALERTS))
+    return json({"actions": found})
+
+
+async def post_verdict(request: Request) -> Response:
+    """Record what a person says of an alert."""
+    require(request, "kill")
+    body = await decode_body(request, VerdictBody)
+    alert = request.path_params["alert_id"]
+    await services(request).engine.judge(alert, body.verdict, body.by, body.reason)
+    return json({"id": alert, "verdict": body.verdict})
+
+
+async def healthz(_: Request) -> Response:
+    """Answer while the process lives."""
+    return PlainTextResponse("ok\n")
+
+
+async def readyz(request: Request) -> Response:
+    """Answer 200 while actions are taken in and a kill would be written, 503 with the reason otherwise."""
+    daemon = services(request)
+    problems = []
+    if not daemon.store.reachable:
+        problems.append("the revocation store does not answer")
+    if daemon.engine.is_overloaded:
+        problems.append("too many actions wait to be scored")
+    return json({"ready": not problems, "problems": problems}, 503 if problems else 200)
+
+
+async def get_metrics(request: Request) -> Response:
+    """Answer in the Prometheus text format."""
+    return PlainTextResponse(
+        render(services(request).metrics()), media_type="text/plain; version=0.0.4; charset=utf-8"
+    )
+
+
+def _revocations(daemon: Services) -> dict[str, Revocation]:
+    try:
+        records = daemon.switch.snapshot().revocations
+    except StoreUnreachable:
+        return {}
+    return {target.value: record for target, record in records.items() if target.kind == "agent"}
+
+
+def _agent(
+    daemon: Services, agent_id: str, record: AgentRecord, newest_s: float, revocation: Revocation | None
+) -> dict[str, Any]:
+    calibration = daemon.engine.pipeline.calibration(agent_id)
+    return {
+        "agent_id": agent_id,
+        "version": record.version,
+        "model": {"state": calibration.state, "seen": calibration.seen, "needed": calibration.needed},
+        "actions": record.actions,
+        "first_ts": record.first_ts,
+        "last_ts": record.last_ts,
+        "last_tool": record.last_tool,
+        "alerts": record.alerts,
+        "risk": round(record.risk_at(newest_s), 2),
+        "recent": list(record.recent),
+        "revocation": _revocation(revocation),
+    }
+
+
+def _revocation(record: Revocation | None) -> dict[str, Any] | None:
+    if record is None:
+        return None
+    return {
+        "target": str(Target("agent", record.target.value)),
+        "level": record.level,
+        "reason": record.reason,
+        "by": record.by,
+        "at": record.at_s,
+        "expires_at": record.expires_at_s,
+    }
+
+
+def _limit(request: Request, most: int) -> int:
+    text = request.query_params.get("limit", "200")
+    if not text.isdigit() or not 1 <= int(text) <= most:
+        raise Problem(422, f"limit is a number from 1 to {most}", "limit")
+    return int(text)
