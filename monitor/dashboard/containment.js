@@ -5,28 +5,24 @@
  * Return the state of a change's containment.
  *
  * `epoch`: of the change, or null while unknown. `response`: the daemon's answer, or null while it is awaited.
- * `acks`: Map(epoch → Map(point → latency in ms)). `expected`: names of the points that were live when it was sent.
+ * `acks`: Map(epoch → Map(point's id or name → latency in ms)). `expected`: the points that were live when it was sent.
  *
- * Returns {confirmed, total, missing: [name], isContained, slowestMs, points: [{name, state, latencyMs}]} with state
- * "confirmed", "waiting" or "missing"; missing points come first.
+ * Returns {confirmed, total, missing: [label], isContained, points: [{name, label, state, latencyMs}]} with
+ * state "confirmed", "waiting" or "missing"; missing points come first; `name` is the shortest that is not ambiguous.
  */
 export function containment({ epoch, response, acks, expected }) {
   const heard = epoch === null ? new Map() : heardSince(epoch, acks);
-  const named = new Set(response?.missing ?? []);
-  const missing = [...named].filter((name) => !heard.has(name));
-  const late = named.size - missing.length; // confirmed after the daemon had stopped waiting
-  const points = pointList({ heard, missing, response, expected });
+  const points = pointList({ heard, response, expected });
+  const missing = points.filter(({ state }) => state === "missing").map(({ label }) => label);
+  const late = response ? response.missing.length - missing.length : 0; // confirmed after the daemon had stopped waiting
   const total = response ? response.points : expected.length;
-  const confirmed = response ? Math.min(total, response.enforced + late) : heard.size;
-  const latencies = [...heard.values()].filter(Number.isFinite);
-  return {
-    confirmed,
-    total: Math.max(total, confirmed),
-    missing,
-    isContained: Boolean(response) && missing.length === 0 && confirmed >= total,
-    slowestMs: latencies.length ? Math.max(...latencies) : NaN,
-    points,
-  };
+  const confirmed = response ? response.enforced + late : points.filter(({ state }) => state === "confirmed").length;
+  return { confirmed, total: Math.max(total, confirmed), missing, isContained: Boolean(response) && confirmed >= total, points };
+}
+
+/** Return what tells a point from its replicas, which may share its name. The daemon names missing ones the same way. */
+export function labelOf({ name, host, pid }) {
+  return `${name} (${host}, pid ${pid})`;
 }
 
 // A point that has applied a later epoch has applied ours before it.
@@ -39,13 +35,25 @@ function heardSince(epoch, acks) {
   return heard;
 }
 
-function pointList({ heard, missing, response, expected }) {
-  const lost = new Set(missing);
-  const all = new Set([...missing, ...expected, ...heard.keys()]);
-  // Once the daemon has answered, whom it does not miss has confirmed, even if the feed did not bring it to us.
-  const stateOf = (name) => (lost.has(name) ? "missing" : heard.has(name) || response ? "confirmed" : "waiting");
+function pointList({ heard, response, expected }) {
+  const missing = new Set(response?.missing ?? []);
+  const known = new Set(expected.map(labelOf));
+  const strangers = [...missing].filter((label) => !known.has(label)).map((label) => ({ name: label, label, state: "missing", latencyMs: NaN }));
+  const names = expected.map(({ name }) => name);
+  const isUnique = (name) => names.indexOf(name) === names.lastIndexOf(name);
+  const rows = expected.map((point) => {
+    const label = labelOf(point);
+    // By name only where no replica shares it: one replica's word must not stand for another's.
+    const key = heard.has(point.id) ? point.id : isUnique(point.name) ? point.name : undefined;
+    const name = isUnique(point.name) ? point.name : label;
+    return { name, label, state: stateOf(heard.has(key), missing.has(label), response), latencyMs: heard.get(key) ?? NaN };
+  });
   const rank = { missing: 0, waiting: 1, confirmed: 2 };
-  return [...all]
-    .map((name) => ({ name, state: stateOf(name), latencyMs: heard.get(name) ?? NaN }))
-    .sort((a, b) => rank[a.state] - rank[b.state] || (a.name < b.name ? -1 : 1));
+  return [...strangers, ...rows].sort((a, b) => rank[a.state] - rank[b.state] || (a.label < b.label ? -1 : 1));
+}
+
+function stateOf(isHeard, isMissing, response) {
+  if (isHeard) return "confirmed";
+  // Once the daemon has answered, whom it does not miss has confirmed, even if the feed did not bring it to us.
+  return isMissing ? "missing" : response ? "confirmed" : "waiting";
 }

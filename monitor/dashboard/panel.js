@@ -106,7 +106,7 @@ export class Panel {
     const [mode, target] = [this.#mode, this.#target];
     const isShown = () => this.dialog.open && mode === this.#mode && target === this.#target && this.#phase === "sending";
     this.#phase = "sending";
-    this.#expected = this.store.points.filter((point) => point.live).map((point) => point.name);
+    this.#expected = this.store.points.filter((point) => point.live);
     this.#transitionsBefore = this.store.transitionCount;
     this.#problem(null);
     this.#draw();
@@ -150,10 +150,10 @@ export class Panel {
   }
 
   #drawPoints(points) {
-    const chips = points.slice(0, POINTS_MAX).map(({ name, state, latencyMs }) =>
-      el("li", { "data-state": state, title: plain(name, 200) }, icon(POINT[state]), el("span", { class: "point-name" }, plain(name, 80)), el("span", { class: "point-time" }, state === "confirmed" && Number.isFinite(latencyMs) ? ms(latencyMs) : state === "confirmed" ? "" : state)),
+    const chips = points.slice(0, POINTS_MAX).map(({ name, label, state, latencyMs }) =>
+      el("li", { "data-state": state, title: plain(label, 200) }, icon(POINT[state]), el("span", { class: "point-name" }, plain(name, 120)), el("span", { class: "point-time" }, state === "confirmed" && Number.isFinite(latencyMs) ? ms(latencyMs) : state === "confirmed" ? "" : state)),
     );
-    const rest = points.slice(POINTS_MAX).map(({ name }) => name);
+    const rest = points.slice(POINTS_MAX).map(({ label }) => label);
     if (rest.length) chips.push(el("li", {}, `${plural(rest.length, "more point")}: ${names(rest, 3)}`));
     byId("panel-points").replaceChildren(...chips);
   }

@@ -55,6 +55,7 @@ export function verdictOf(mode, response, state) {
 export function notesOf(response, state) {
   const lost = state.missing.length;
   return [
+    !response.applied && response.note && { text: plain(response.note) },
     lost > 0 && { text: `Not confirmed by ${names(state.missing)}. A point that cannot hear us refuses everything by itself when its lease runs out.`, tone: "bad" },
     response.applied && response.durable === true && { text: "It is on disk." },
     response.applied && response.durable === false && { text: "Not yet confirmed on disk. The points that confirmed hold it already.", tone: "watch" },

@@ -16,7 +16,7 @@ export class Store {
   revocations = new Map(); // target → record
   points = []; // enforcement points
   transitions = []; // newest last
-  acks = new Map(); // epoch → Map(point → latency in ms)
+  acks = new Map(); // epoch → Map(point, by id or by name → latency in ms)
   missed = null; // {from, to} that the daemon told us we missed
   onlyAgent = null; // alerts of this agent only
   alertCount = 0; // alerts that came by the feed
@@ -142,10 +142,10 @@ export class Store {
     this.touch("revocations");
   }
 
-  #acknowledge({ epoch, point, latency_ms: latencyMs } = {}) {
-    if (!Number.isSafeInteger(epoch) || typeof point !== "string") return;
+  #acknowledge({ epoch, point, point_id: id = point, latency_ms: latencyMs } = {}) {
+    if (!Number.isSafeInteger(epoch) || typeof id !== "string") return;
     if (!this.acks.has(epoch)) this.acks.set(epoch, new Map());
-    this.acks.get(epoch).set(point, latencyMs);
+    this.acks.get(epoch).set(id, latencyMs);
     while (this.acks.size > EPOCHS_MAX) this.acks.delete(this.acks.keys().next().value);
     this.touch("acks");
   }
