@@ -22,7 +22,6 @@ from monitor.access import Access
 from monitor.acknowledgements import Acknowledgements
 from monitor.config import Config
 from monitor.dead_letters import DeadLetters
-from monitor.embedded_redis import EmbeddedRedis
 from monitor.engines.embedded import EmbeddedEngine
 from monitor.errors import DaemonError
 from monitor.feed import Feed
@@ -33,6 +32,7 @@ from monitor.segments import SegmentedLog
 from monitor.services import Services, StoreHealth
 from monitor.shown import read_shown
 from monitor.state_dir import Address, StateDir
+from monitor.store import Store, open_store
 from monitor.web.app import create_app
 
 log = logging.getLogger("killcord")
@@ -67,14 +67,15 @@ def run(options: Options) -> None:
 async def serve(options: Options) -> None:
     """Start everything, serve, and stop everything."""
     state = StateDir(options.state)
-    with _store(options, state) as store, Switch(store.url) as switch:
+    redis_url = options.redis_url or options.config.killswitch.redis_url
+    with open_store(redis_url, state) as store, Switch(store.url) as switch:
         await asyncio.to_thread(warm_up)
         async with _services(options.config, state, switch) as services:
             with _following(services):
                 await _serve_http(options, state, services, store)
 
 
-async def _serve_http(options: Options, state: StateDir, services: Services, store: _Store) -> None:
+async def _serve_http(options: Options, state: StateDir, services: Services, store: Store) -> None:
     listener = _listen(options)
     server = _Server(_http_config(services))
     looking = asyncio.create_task(_look_after_store(services, store), name="look")
@@ -97,29 +98,6 @@ async def _serve_http(options: Options, state: StateDir, services: Services, sto
 
 
 # -- the parts ----------------------------------------------------------------------------------------------------
-
-
-class _Store:
-    """The store that is used: our own server, or the operator's."""
-
-    def __init__(self, url: str, embedded: EmbeddedRedis | None) -> None:
-        self.url = url
-        self.embedded = embedded
-
-    def ensure(self) -> None:
-        """Start the embedded server again if it died."""
-        if self.embedded:
-            self.embedded.ensure()
-
-
-@contextlib.contextmanager
-def _store(options: Options, state: StateDir) -> Iterator[_Store]:
-    url = options.redis_url or options.config.killswitch.redis_url
-    if url:
-        yield _Store(url, None)
-        return
-    with EmbeddedRedis(state.path / "redis") as server:
-        yield _Store(server.url, server)
 
 
 class _Effects:
@@ -203,9 +181,10 @@ def _following(services: Services) -> Iterator[None]:
         yield
     finally:
         stop.set()
+        thread.join(STOP_TIMEOUT_S)  # before the store goes: it must not complain of our own stop
 
 
-async def _look_after_store(services: Services, store: _Store) -> None:
+async def _look_after_store(services: Services, store: Store) -> None:
     """Look at the store about once a second: start it again if it died, count the points, sweep what ran out."""
     looks = 0
     while True:
@@ -217,7 +196,7 @@ async def _look_after_store(services: Services, store: _Store) -> None:
         await asyncio.sleep(LOOK_INTERVAL_S)
 
 
-def _look(switch: Switch, store: _Store, sweep: bool) -> StoreHealth:
+def _look(switch: Switch, store: Store, sweep: bool) -> StoreHealth:
     try:
         store.ensure()
         if sweep:
@@ -278,7 +257,7 @@ def _http_config(services: Services) -> uvicorn.Config:
 
 
 async def _announce(server: _Server, options: Options, state: StateDir, address: Address) -> None:
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110 - uvicorn has a flag, no event
         await asyncio.sleep(0.01)
     state.announce(address)
     options.on_ready(address)

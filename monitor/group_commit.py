@@ -58,7 +58,7 @@ class GroupCommit:
     @property
     def waiting(self) -> int:
         """How many sequence numbers wait to be durable."""
-        return sum(waiting.record.count for waiting in (*self._writing, *self._waiting))
+        return sum(waiting.record.entries for waiting in (*self._writing, *self._waiting))
 
     def enqueue(self, record: Record) -> asyncio.Future[int]:
         """Queue the record and return the future of its first sequence number, which resolves once it is on disk.

@@ -71,7 +71,7 @@ class Killer:
         retry_s = FIRST_RETRY_S
         while not self._stop.is_set():
             try:
-                self._write(request)
+                write_revocation(self._switch, request)
             except StoreUnreachable as error:
                 log.error("kill of %s is pending: %s", request.target, error)
                 self._stop.wait(retry_s)
@@ -83,13 +83,15 @@ class Killer:
             else:
                 return
 
-    def _write(self, request: RevocationRequest) -> None:
-        self._switch.revoke(
-            Target.parse(request.target),
-            reason=request.reason,
-            by=BY,
-            level=request.level,
-            expires_at_s=request.expires_at_s,
-            change_id=request.change_id,
-            evidence=request.evidence,
-        )
+
+def write_revocation(switch: Switch, request: RevocationRequest) -> None:
+    """Have the store apply the request, once however often it is asked; raises `KillswitchError`."""
+    switch.revoke(
+        Target.parse(request.target),
+        reason=request.reason,
+        by=BY,
+        level=request.level,
+        expires_at_s=request.expires_at_s,
+        change_id=request.change_id,
+        evidence=request.evidence,
+    )

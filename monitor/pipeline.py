@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from detectors import Bank, Calibration, Scores, Settings, explain
-from killswitch import Change
+from killswitch import Change, Level
 from monitor.alerts import Alert, ReasonText, ResponseTaken, alert_id, change_id
 from monitor.config import Config
 from monitor.inventory import AgentRecord, Inventory
@@ -32,7 +32,7 @@ class RevocationRequest(NamedTuple):
 
     change_id: str
     target: str
-    level: str
+    level: Level
     reason: str
     at_s: float
     expires_at_s: float | None
@@ -183,19 +183,17 @@ class Pipeline:
         outcomes.alerts.append(alert)
         if decision.opens_pause:
             outcomes.alerts.append(_blast_radius_alert(action, seq, decision, self._config.mode))
-        if decision.taken in ("suspend", "revoke"):
-            request = self._request(action, alert, decision, now_s)
+        if decision.kill:
+            request = self._request(action, alert, decision.kill, now_s)
             self._stopped[action.agent_id] = request.change_id
             outcomes.requests.append(request)
 
-    def _request(
-        self, action: Observation, alert: Alert, decision: Decision, now_s: float
-    ) -> RevocationRequest:
-        expires_at_s = now_s + self._config.suspend_s if decision.taken == "suspend" else None
+    def _request(self, action: Observation, alert: Alert, level: Level, now_s: float) -> RevocationRequest:
+        expires_at_s = now_s + self._config.suspend_s if level == "suspend" else None
         return RevocationRequest(
             change_id=change_id(alert.id),
             target=f"agent:{action.agent_id}",
-            level=decision.taken,
+            level=level,
             reason=f"{alert.title} (p = {alert.p:.1g})",
             at_s=now_s,
             expires_at_s=expires_at_s,
@@ -224,7 +222,6 @@ def _alert(
     i: int,
 ) -> Alert:
     own_id = alert_id(action.agent_id, action.id)
-    stops = decision.taken in ("suspend", "revoke")
     return Alert(
         id=own_id,
         ts=_rfc3339(action.ts_s),
@@ -242,7 +239,7 @@ def _alert(
         else f"{action.agent_id} did something unusual with {action.tool}",
         reasons=reasons,
         response=ResponseTaken(
-            mode, decision.wanted, decision.taken, decision.why, change_id(own_id) if stops else None
+            mode, decision.wanted, decision.taken, decision.why, change_id(own_id) if decision.kill else None
         ),
         on_behalf_of=action.on_behalf_of,
         credential=action.credential,

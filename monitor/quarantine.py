@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import msgspec
+
 from detectors import Features
 
 
@@ -57,6 +59,5 @@ class Quarantine:
     def restore(self, dumped: list[Any]) -> None:
         """Take up what `dump` returned."""
         self._held = {}
-        for alert_id, since_s, agent_id, (*numbers, args) in dumped:
-            features = Features(*numbers, tuple(tuple(arg) for arg in args))
-            self._held[alert_id] = Held(since_s, agent_id, features)
+        for alert_id, since_s, agent_id, features in dumped:
+            self._held[alert_id] = Held(since_s, agent_id, msgspec.convert(features, Features))

@@ -17,11 +17,11 @@ import msgspec
 from monitor.errors import ActionError
 
 LABELS = frozenset({"label", "attack", "attack_role"})
-_RENAMED = {"principal": "on_behalf_of", "prov": "provenance"}
+_RENAMED: dict[str, str] = {"principal": "on_behalf_of", "prov": "provenance"}
 _FOREIGN = frozenset({"step", "turn"})
 _RESULT_FIELDS = ("ok", "chars", "duration_ms", "cost")
 
-_decode = msgspec.json.Decoder().decode
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def find_recording(path: Path) -> Path:
@@ -37,7 +37,9 @@ def find_recording(path: Path) -> Path:
     for name in ("actions.jsonl.gz", "actions.jsonl", "actions.ndjson"):
         if (path / name).is_file():
             return path / name
-    raise ActionError("", f"{path} is no recording: give an NDJSON file, or a directory with actions.jsonl[.gz]")
+    raise ActionError(
+        "", f"{path} is no recording: give an NDJSON file, or a directory with actions.jsonl[.gz]"
+    )
 
 
 def read_recording(file: Path) -> Iterator[dict[str, Any]]:
@@ -57,10 +59,8 @@ def _document(line: bytes, default_id: str) -> dict[str, Any]:
     try:
         fields = _decode(line)
     except msgspec.DecodeError as error:
-        raise ActionError("", f"line {default_id} is not JSON: {error}") from error
-    if not isinstance(fields, dict):
-        raise ActionError("", f"line {default_id} is not a JSON object")
-    kept = {
+        raise ActionError("", f"{default_id} is not a line with one JSON object: {error}") from error
+    kept: dict[str, Any] = {
         _RENAMED.get(name, name): value
         for name, value in fields.items()
         if name not in LABELS and name not in _FOREIGN and value is not None

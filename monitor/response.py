@@ -11,7 +11,7 @@ detector must not take down the fleet. Kills by hand never come through here.
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from monitor.alerts import Level, Severity
 from monitor.config import Response
@@ -25,6 +25,11 @@ class Decision(NamedTuple):
     severity: Severity
     why: str
     opens_pause: bool = False
+
+    @property
+    def kill(self) -> Literal["suspend", "revoke"] | None:
+        """How the agent is stopped, if it is."""
+        return self.taken if self.taken == "suspend" or self.taken == "revoke" else None
 
 
 class ResponsePolicy:

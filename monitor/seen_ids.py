@@ -45,4 +45,4 @@ class SeenIds:
         self._old, self._young = (set(array.array("Q", part)) for part in dumped)
 
     def _key(self, agent_id: str, action_id: str) -> int:
-        return xxhash.xxh3_64_intdigest(f"{agent_id}\x1f{action_id}", self._seed)
+        return xxhash.xxh3_64_intdigest(f"{agent_id}\x1f{action_id}".encode(), self._seed)

@@ -2,8 +2,8 @@
 
 Theory of operation
 -------------------
-A *frame* is the unit of writing: ``length u32 | crc32 u32 | first_seq u64 | count u32 | payload``, little-endian; the
-checksum covers everything after itself. A frame stands for `count` consecutive sequence numbers, so one frame can
+A *frame* is the unit of writing: ``length u32 | crc32 u32 | first_seq u64 | entries u32 | payload``, little-endian; the
+checksum covers everything after itself. A frame stands for `entries` consecutive sequence numbers, so one frame can
 carry one group commit. A *segment* is a file named by its first sequence number that starts with a magic line.
 
 Nothing is durable before `sync`. A crash can leave the newest segment with a torn tail: opening the log cuts it, keeps
@@ -34,17 +34,17 @@ MAX_FRAME_BYTES = 64 * 1024 * 1024
 
 
 class Record(NamedTuple):
-    """Opaque bytes to write, standing for `count` sequence numbers."""
+    """Opaque bytes to write, standing for `entries` sequence numbers."""
 
     payload: bytes
-    count: int = 1
+    entries: int = 1
 
 
 class Frame(NamedTuple):
-    """One record as it was read: it stands for the sequence numbers `first_seq` to `first_seq + count - 1`."""
+    """One record as it was read: it stands for the numbers `first_seq` to `first_seq + entries - 1`."""
 
     first_seq: int
-    count: int
+    entries: int
     payload: bytes
 
 
@@ -98,10 +98,10 @@ class SegmentedLog:
         if self._size >= self._segment_bytes:
             self._begin_segment()
         seqs, frames, next_seq = [], [], self.next_seq
-        for payload, count in records:
+        for record in records:
             seqs.append(next_seq)
-            frames.append(_encode(next_seq, count, payload))
-            next_seq += count
+            frames.append(_encode(next_seq, record))
+            next_seq += record.entries
         self._write(b"".join(frames))
         self.next_seq = next_seq
         return seqs
@@ -167,7 +167,7 @@ class SegmentedLog:
             if index + 1 < len(segments) and starts[index + 1] <= from_seq:
                 continue
             frames = _Reader(path)
-            yield from (frame for frame in frames if frame.first_seq + frame.count > from_seq)
+            yield from (frame for frame in frames if frame.first_seq + frame.entries > from_seq)
             if frames.damage and path != segments[-1]:
                 raise LogError(f"{path.name} is damaged at byte {frames.offset}: {frames.damage}")
 
@@ -187,7 +187,7 @@ class SegmentedLog:
         reader = _Reader(last)
         next_seq = _first_seq(last)
         for frame in reader:
-            next_seq = frame.first_seq + frame.count
+            next_seq = frame.first_seq + frame.entries
         if reader.damage:
             self._cut(last, reader.offset)
         self._open_for_append(last)
@@ -262,21 +262,21 @@ class _Reader:
                 if frame is None:
                     return
                 self.offset += _HEADER.size + len(frame.payload)
-                expected_seq = frame.first_seq + frame.count
+                expected_seq = frame.first_seq + frame.entries
                 yield frame
 
     def _frame(self, header: bytes, payload: bytes, expected_seq: int) -> Frame | None:
         if len(header) < _HEADER.size:
             self.damage = "the header is cut short"
             return None
-        length, crc, first_seq, count = _HEADER.unpack(header)
+        length, crc, first_seq, entries = _HEADER.unpack(header)
         if len(payload) != length:
             self.damage = "the payload is cut short"
         elif zlib.crc32(payload, zlib.crc32(header[_AFTER_CRC:])) != crc:
             self.damage = "the checksum does not match"
         elif first_seq != expected_seq:
             self.damage = f"sequence {first_seq} stands where {expected_seq} belongs"
-        return None if self.damage else Frame(first_seq, count, payload)
+        return None if self.damage else Frame(first_seq, entries, payload)
 
     def _refuse_foreign(self, size: int) -> None:
         """Raise for a file that is not ours: a crash while a segment is begun leaves less than the magic."""
@@ -285,12 +285,13 @@ class _Reader:
         self.damage = "the magic line is cut short"
 
 
-def _encode(first_seq: int, count: int, payload: bytes) -> bytes:
+def _encode(first_seq: int, record: Record) -> bytes:
+    payload = record.payload
     if len(payload) > MAX_FRAME_BYTES:
         raise LogError(f"a record of {len(payload)} bytes is over the limit of {MAX_FRAME_BYTES}")
-    covered = _HEADER.pack(0, 0, first_seq, count)[_AFTER_CRC:]
+    covered = _HEADER.pack(0, 0, first_seq, record.entries)[_AFTER_CRC:]
     crc = zlib.crc32(payload, zlib.crc32(covered))
-    return _HEADER.pack(len(payload), crc, first_seq, count) + payload
+    return _HEADER.pack(len(payload), crc, first_seq, record.entries) + payload
 
 
 def _payload_bytes(header: bytes) -> int:

@@ -44,8 +44,8 @@ def subject(action: Observation, words: Words, externals: Sequence[str] = ()) ->
         tool=action.tool,
         arg_names=action.arg_names,
         arg_values=values,
-        sources=sources,
-        name=words.tool,
+        arg_sources=sources,
+        tool_name=words.tool,
         externals=externals,
     )
 

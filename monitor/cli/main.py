@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from killswitch import InvalidRequest, InvalidTarget, KillswitchError, StoreUnreachable
 from monitor.errors import ActionError, ConfigError, DaemonError, MonitorError
@@ -59,7 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-Commands = "argparse._SubParsersAction[argparse.ArgumentParser]"
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def _add_up(commands: Commands) -> None:
@@ -186,7 +188,7 @@ def _operator() -> str:
     return f"{user}@{os.uname().nodename}"
 
 
-def _lazy(command: str):  # noqa: ANN202
+def _lazy(command: str) -> Callable[[argparse.Namespace], int]:
     """Return a function that imports the command's module only when it runs: `killcord kill` must start fast."""
 
     def run(options: argparse.Namespace) -> int:

@@ -25,7 +25,9 @@ def run(options: argparse.Namespace) -> int:
     daemon = find_daemon(options, "ingest")
     rejections: list[Rejection] = []
     started_s = time.monotonic()
-    with Sensor(daemon.url, daemon.token, capacity=WINDOW, batch=BATCH, on_reject=rejections.append) as sensor:
+    with Sensor(
+        daemon.url, daemon.token, capacity=WINDOW, batch=BATCH, on_reject=rejections.append
+    ) as sensor:
         shown_s = started_s
         for document in read_recording(find_recording(options.path)):
             if sensor.counters().pending >= WINDOW:
@@ -49,7 +51,9 @@ def _acknowledged(counters: Counters) -> int:
     return counters.accepted + counters.duplicates
 
 
-def _tell(options: argparse.Namespace, counters: Counters, took_s: float, rejections: list[Rejection]) -> None:
+def _tell(
+    options: argparse.Namespace, counters: Counters, took_s: float, rejections: list[Rejection]
+) -> None:
     per_s = _acknowledged(counters) / took_s
     for rejection in rejections[:SHOWN_REJECTIONS]:
         print(f"refused {rejection.id}: {rejection.field}: {rejection.error}", file=sys.stderr)

@@ -200,7 +200,7 @@ class EmbeddedEngine:
             self._seen.forget(action.agent_id, action.id)
 
     def _durable(self, first_seq: int, record: Record) -> None:
-        self._unscored += record.count
+        self._unscored += record.entries
         self._queue.put_nowait((first_seq, record))
 
     # -- scoring ------------------------------------------------------------------------------------------------
@@ -211,7 +211,7 @@ class EmbeddedEngine:
             if record is _STOP:
                 return
             await self._apply(first_seq, entries.decode(record.payload))
-            self._unscored -= record.count
+            self._unscored -= record.entries
             if time.monotonic() >= self._checkpoint_due_s and self._checkpointing.done():
                 self._checkpointing = asyncio.create_task(self._write_checkpoint(), name="checkpoint")
 
@@ -254,7 +254,7 @@ class EmbeddedEngine:
         replayed = 0
         for frame in self._log.read(start + 1):
             await self._replay(frame)
-            replayed += frame.count
+            replayed += frame.entries
         torn = self._log.torn.bytes_cut if self._log.torn else 0
         self._shown = Shown(frozenset(), self.epoch)  # from here on every alert is new
         return Recovery(start, replayed, note, torn)
@@ -273,8 +273,7 @@ class EmbeddedEngine:
         self._seen.restore(state["seen"])
         self.actions, self.alerts, self.seq = state["actions"], state["alerts"], checkpoint.seq
         for request in state["pending"]:
-            *fields, evidence = request
-            self._effects.request(RevocationRequest(*fields, tuple(evidence)))
+            self._effects.request(msgspec.convert(request, RevocationRequest))
 
     async def _write_checkpoint(self) -> None:
         """Write the state after the last applied entry; everything that followed from it is durable by now.
