@@ -81,6 +81,7 @@ def _plain_revocation(revocation: Revocation) -> dict[str, Any]:
         "change_id": revocation.change_id,
         "epoch": revocation.epoch,
         "evidence": list(revocation.evidence),
+        "held_after": revocation.held_after,
     }
 
 
@@ -128,6 +129,7 @@ def _revocation(parsed: object) -> Revocation:
         change_id=asked.change_id,
         epoch=_epoch(plain),
         evidence=asked.evidence,
+        held_after=_held_after(plain),
     )
 
 
@@ -188,6 +190,13 @@ def _epoch(plain: dict[str, Any]) -> int:
     value = plain.get("epoch")
     if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 1 << 63:
         raise BadRecord("epoch: expected a positive number")
+    return value
+
+
+def _held_after(plain: dict[str, Any]) -> bool:
+    value = plain.get("held_after", False)
+    if not isinstance(value, bool) or (value and plain["level"] != "suspend"):
+        raise BadRecord("held_after: expected true or false, and true only for a suspension")
     return value
 
 

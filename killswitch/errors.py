@@ -102,7 +102,7 @@ class Revoked(Refused):
 
 
 class StepUpRequired(Revoked):
-    """The target is held: a human has to agree before it may act again."""
+    """The target is held (also after a suspension that ran out): a human has to agree before it acts again."""
 
 
 class UnknownRevocation(Refused):

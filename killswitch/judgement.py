@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from killswitch.errors import Refused, Revoked, StepUpRequired, UncheckableAction, UnknownRevocation
-from killswitch.revocations import LEVELS, Revocation
+from killswitch.revocations import LEVELS, Level, Revocation
 from killswitch.targets import KINDS, value_problem
 from killswitch.view import View
 
@@ -28,8 +28,8 @@ def judge(
     """
     hits, problems = _look_up(view, names, now_s)
     if hits:
-        worst = max(hits, key=lambda record: LEVELS.index(record.level))
-        return StepUpRequired(worst) if worst.level == "step_up" else Revoked(worst)
+        level, worst = max(hits, key=lambda hit: LEVELS.index(hit[0]))
+        return StepUpRequired(worst) if level == "step_up" else Revoked(worst)
     if view.unreadable:
         return UnknownRevocation(
             "a revocation in force cannot be read, so everything is refused; upgrade killcord here or remove"
@@ -59,8 +59,10 @@ def touches_version(agent: object, version: object, view: View) -> bool:
     return type(version) is not str or agent is None or not version or len(view.agent_version) > 1
 
 
-def _look_up(view: View, names: Mapping[str, object], now_s: float) -> tuple[list[Revocation], list[str]]:
-    """Return the records in force against `names`, and what is wrong with the names."""
+def _look_up(
+    view: View, names: Mapping[str, object], now_s: float
+) -> tuple[list[tuple[Level, Revocation]], list[str]]:
+    """Return the records in force against `names` and how they bind, and what is wrong with the names."""
     found: list[Revocation | None] = [view.fleet]
     problems: list[str] = []
     for kind, table in view.tables.items():
@@ -73,7 +75,8 @@ def _look_up(view: View, names: Mapping[str, object], now_s: float) -> tuple[lis
             if not spellings:
                 problems.append("agent_version: of which agent? Name it too, or write name@version")
             found += [table.get(spelling) for spelling in spellings]
-    return [record for record in found if record is not None and record.in_force(now_s)], problems
+    levels = [(record.level_at(now_s), record) for record in found if record is not None]
+    return [(level, record) for level, record in levels if level is not None], problems
 
 
 def _listed(value: object) -> Sequence[object]:

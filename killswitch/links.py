@@ -15,7 +15,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from killswitch.errors import StoreRefused, StoreUnreachable
+from killswitch.errors import InvalidRequest, StoreRefused, StoreUnreachable
 
 Arg = str | bytes | int | float
 Message = tuple[str, bytes, bytes]
@@ -30,6 +30,13 @@ class Link:
         ``redis://``, ``rediss://`` or ``unix://``, with user and password if needed.
     timeout_s : float
         Longest wait, in seconds, for the connection and for each reply.
+
+    Raises
+    ------
+    InvalidRequest
+        If `url` is no Redis URL.
+    StoreUnreachable
+        If the server does not answer in time, or not to this user and password.
     """
 
     def __init__(self, url: str, *, timeout_s: float) -> None:
@@ -45,7 +52,7 @@ class Link:
                 retry=Retry(NoBackoff(), 0),
             )
         except ValueError as error:
-            raise StoreUnreachable(f"{redact(url)!r} is no Redis URL: {error}") from error
+            raise InvalidRequest("url", f"{redact(url)!r} is no Redis URL: {error}") from error
         self._connection: Any = pool.connection_class(**pool.connection_kwargs)
         self._is_open = True
         try:

@@ -72,8 +72,8 @@ class Containment:
     """Whether all live points enforce a change.
 
     ``confirmed`` and ``missing`` are points that were live; ``elapsed_ms`` runs from the call (or, from
-    ``revoke_and_wait``, from just before the write) to the last confirmation, or to giving up. ``problem`` says
-    why nobody could be asked; then nothing is known to be contained.
+    ``revoke_and_wait``, from just before the write) to the last confirmation, or to giving up. ``problem``
+    says why nobody could be asked; then nothing is known to be contained.
     """
 
     epoch: int

@@ -4,13 +4,16 @@ Theory of operation
 -------------------
 A target is in one of five states, read off its current record and the clock:
 
-* ``active``: no record. * ``held``: a ``step_up`` record, until people lift it.
-* ``suspended``: a ``suspend`` record whose ``expires_at_s`` lies ahead. * ``expired``: the same, behind;
-  it binds nobody any more and is treated like ``active``. * ``revoked``: a ``revoke`` record; it stays.
+* ``active``: no record.
+* ``held``: a ``step_up`` record, until people lift it; or a suspension that ran out with ``held_after``.
+* ``suspended``: a ``suspend`` record whose ``expires_at_s`` lies ahead.
+* ``expired``: the same, behind; it binds nobody any more and is treated like ``active``.
+* ``revoked``: a ``revoke`` record; it stays.
 
 Five triggers ask for a change. :data:`TRANSITIONS` says for each pair what happens; no other place decides.
-Two rules shape it: a weaker request never downgrades a stronger record in force, and asking for what already
-holds changes nothing. Everything here is a value or a function of values: no clock, no store.
+Two rules shape it: only restoring ever weakens what is in force, now or later (a suspension on top of a hold
+leaves the hold behind it: the approval a human owes is not forgotten because time passed), and asking for
+what already holds changes nothing. Everything here is a value or a function of values: no clock, no store.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from killswitch.targets import Target
 Level = Literal["step_up", "suspend", "revoke"]
 ChangeKind = Literal["step_up", "suspend", "revoke", "restore", "expire"]
 State = Literal["active", "held", "suspended", "expired", "revoked"]
-Effect = Literal["set", "extend", "clear", "keep"]
+Effect = Literal["set", "extend", "hold_after", "clear", "keep"]
 
 LEVELS: Final[tuple[Level, ...]] = get_args(Level)
 """The levels, weakest first."""
@@ -43,8 +46,9 @@ class Revocation:
     """A refusal in force (or a suspension that has run out).
 
     ``at_s`` and ``expires_at_s`` are seconds since 1970 on the writer's clock; ``expires_at_s`` is set for
-    ``suspend`` and only for it. ``epoch`` is the number of the change that wrote the record, ``change_id``
-    its idempotency key, ``evidence`` the ids of actions and alerts that led to it.
+    ``suspend`` and only for it; with ``held_after`` the target is then held (``step_up``) instead of free.
+    ``epoch`` is the number of the change that wrote the record, ``change_id`` its idempotency key,
+    ``evidence`` the ids of actions and alerts that led to it.
     """
 
     target: Target
@@ -56,10 +60,13 @@ class Revocation:
     change_id: str
     epoch: int
     evidence: tuple[str, ...] = ()
+    held_after: bool = False
 
-    def in_force(self, now_s: float) -> bool:
-        """Return whether the record still binds at `now_s` (seconds since 1970); a suspension runs out."""
-        return self.expires_at_s is None or now_s < self.expires_at_s
+    def level_at(self, now_s: float) -> Level | None:
+        """Return how the record binds at `now_s` (seconds since 1970); None once a suspension has run out."""
+        if self.expires_at_s is None or now_s < self.expires_at_s:
+            return self.level
+        return "step_up" if self.held_after else None
 
     def describe(self) -> str:
         """Return one sentence for a human: what, why, who, when."""
@@ -130,11 +137,11 @@ TRANSITIONS: Final[dict[tuple[State, ChangeKind], Decision]] = {
     ("active", "restore"): Decision("keep", "not revoked, nothing to restore"),
     ("active", "expire"): Decision("keep", "nothing to expire"),
     ("held", "step_up"): Decision("keep", "already held for approval"),
-    ("held", "suspend"): Decision("set", "suspended"),
+    ("held", "suspend"): Decision("set", "suspended, and held for approval after that"),
     ("held", "revoke"): Decision("set", "revoked"),
     ("held", "restore"): Decision("clear", "restored"),
     ("held", "expire"): Decision("keep", "nothing to expire"),
-    ("suspended", "step_up"): Decision("keep", "already stronger: suspended"),
+    ("suspended", "step_up"): Decision("hold_after", "suspended, and held for approval after that"),
     ("suspended", "suspend"): Decision("extend", "suspension extended"),
     ("suspended", "revoke"): Decision("set", "revoked"),
     ("suspended", "restore"): Decision("clear", "restored"),
@@ -152,21 +159,32 @@ TRANSITIONS: Final[dict[tuple[State, ChangeKind], Decision]] = {
 }
 
 
+_STATES: Final[dict[Level | None, State]] = {
+    "step_up": "held",
+    "suspend": "suspended",
+    "revoke": "revoked",
+    None: "expired",
+}
+
+
 def state_of(current: Revocation | None, now_s: float) -> State:
     """Return the state that a target with record `current` is in at `now_s` (seconds since 1970)."""
     if current is None:
         return "active"
-    if current.level == "suspend":
-        return "suspended" if current.in_force(now_s) else "expired"
-    return "revoked" if current.level == "revoke" else "held"
+    return _STATES[current.level_at(now_s)]
 
 
 def decide(current: Revocation | None, request: Request, now_s: float) -> Decision:
     """Return what `request` does to a target whose record is `current`, at `now_s` (seconds since 1970).
 
-    ``extend`` to an earlier or the same expiry is answered as ``keep``, so the effect is always literal.
+    What would change nothing (a suspension that ends sooner, or is over already) is answered as ``keep``, so
+    the effect is always literal.
     """
     decision = TRANSITIONS[state_of(current, now_s), request.kind]
+    if request.expires_at_s is not None and request.expires_at_s <= now_s and decision.effect != "keep":
+        return Decision("keep", "that suspension is over already")
+    if decision.effect == "hold_after" and current is not None and current.held_after:
+        return Decision("keep", "already suspended, and held for approval after that")
     if decision.effect == "extend" and not _is_later(request, current):
         return Decision("keep", "already suspended at least that long")
     return decision
@@ -177,7 +195,7 @@ def apply(current: Revocation | None, request: Request, *, epoch: int, now_s: fl
     decision = decide(current, request, now_s)
     if decision.effect == "keep":
         return None
-    new = None if decision.effect == "clear" else _record(request, epoch, now_s)
+    new = None if decision.effect == "clear" else _record(request, decision.effect, current, epoch, now_s)
     return Change(
         epoch=epoch,
         change_id=request.change_id,
@@ -191,19 +209,24 @@ def apply(current: Revocation | None, request: Request, *, epoch: int, now_s: fl
     )
 
 
-def _record(request: Request, epoch: int, now_s: float) -> Revocation:
+def _record(
+    request: Request, effect: Effect, current: Revocation | None, epoch: int, now_s: float
+) -> Revocation:
     if request.kind not in LEVELS:
         raise InvalidRequest("level", f"a {request.kind} writes no record")  # the table has no such row
+    held = current is not None and (current.level_at(now_s) == "step_up" or current.held_after)
+    stays = current if effect == "hold_after" else None
     return Revocation(
         target=request.target,
-        level=request.kind,
+        level=request.kind if stays is None else stays.level,
         reason=request.reason,
         by=request.by,
         at_s=now_s,
-        expires_at_s=request.expires_at_s,
+        expires_at_s=request.expires_at_s if stays is None else stays.expires_at_s,
         change_id=request.change_id,
         epoch=epoch,
         evidence=request.evidence,
+        held_after=stays is not None or (held and request.kind == "suspend"),
     )
 
 

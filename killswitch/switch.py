@@ -9,7 +9,7 @@ from typing import Self
 
 from killswitch.clocks import lease_clock_s, wall_s
 from killswitch.containment import AckWait
-from killswitch.errors import StoreRefused, StoreUnreachable
+from killswitch.errors import InvalidRequest, StoreRefused, StoreUnreachable
 from killswitch.following import Following, Gap, Listeners
 from killswitch.points import Ack, Containment, PointStatus
 from killswitch.revocations import Change, Level, Request
@@ -80,7 +80,7 @@ class Switch:
         StoreRefused
             If the store answered with an error.
         """
-        request = Request(level, target, reason, by, change_id or uuid.uuid4().hex, expires_at_s, evidence)
+        request = _request(level, target, reason, by, change_id, expires_at_s, evidence)
         return self._write(request, on_written)
 
     def restore(
@@ -99,7 +99,7 @@ class Switch:
     def expire(self, *, by: str) -> list[Outcome]:
         """Remove the records of suspensions that have run out (they bind nobody); for a periodic sweep."""
         now_s = wall_s()
-        gone = [record for record in self.snapshot().revocations.values() if not record.in_force(now_s)]
+        gone = [record for record in self.snapshot().revocations.values() if record.level_at(now_s) is None]
         return [
             self._write(
                 Request("expire", record.target, "the suspension ran out", by, uuid.uuid4().hex), None
@@ -124,7 +124,7 @@ class Switch:
 
         The acknowledgements are subscribed to before the write, and ``elapsed_ms`` runs from just before it.
         """
-        request = Request(level, target, reason, by, change_id or uuid.uuid4().hex, expires_at_s, evidence)
+        request = _request(level, target, reason, by, change_id, expires_at_s, evidence)
         return self._contained(request, contain_timeout_s, on_ack)
 
     def restore_and_wait(
@@ -242,3 +242,18 @@ class Switch:
                 )
         except (StoreUnreachable, StoreRefused) as error:
             return Containment(epoch, (), (), (lease_clock_s() - started_s) * 1e3, problem=str(error))
+
+
+def _request(
+    level: Level,
+    target: Target,
+    reason: str,
+    by: str,
+    change_id: str | None,
+    expires_at_s: float | None,
+    evidence: tuple[str, ...],
+) -> Request:
+    request = Request(level, target, reason, by, change_id or uuid.uuid4().hex, expires_at_s, evidence)
+    if expires_at_s is not None and expires_at_s <= wall_s():
+        raise InvalidRequest("expires_at_s", "lies in the past; this suspension would bind nobody")
+    return request

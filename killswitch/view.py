@@ -160,4 +160,4 @@ def _is_stricter(record: Revocation, held: Revocation | None) -> bool:
         return True
     if record.level != held.level:
         return LEVELS.index(record.level) > LEVELS.index(held.level)
-    return (record.expires_at_s or 0.0) > (held.expires_at_s or 0.0)
+    return (record.expires_at_s or 0.0, record.held_after) > (held.expires_at_s or 0.0, held.held_after)

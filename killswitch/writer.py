@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 from killswitch import revocations
 from killswitch.clocks import lease_clock_s, wall_s
-from killswitch.errors import StoreRefused, StoreUnreachable
+from killswitch.errors import InvalidRequest, StoreRefused, StoreUnreachable
 from killswitch.links import Link
 from killswitch.revocations import Change, Request, Revocation
 from killswitch.store import FSYNC_EVERY_S, Keys, Reading, Store
@@ -88,8 +88,8 @@ class Writer:
                 time.sleep(max(0.0, min(RETRY_PAUSE_S, end_s - lease_clock_s())))
             if lease_clock_s() >= end_s:
                 raise StoreUnreachable(
-                    f"{failure}. Whether {request.target} is {request.kind}d is not known: repeat with"
-                    f" change_id={request.change_id!r}; points without news refuse by themselves",
+                    f"{failure}. Whether the {request.kind} of {request.target} was written is not known; repeat"
+                    f" it with change_id={request.change_id!r}. Points without news refuse by themselves",
                     change_id=request.change_id,
                 )
 
@@ -98,6 +98,7 @@ class Writer:
         with self._borrowed() as store:
             reading = store.read(request.target, request.change_id)
             if reading.duplicate_of is not None:
+                _require_same(request, store.changes(reading.duplicate_of - 1, 1))
                 return _outcome(request, reading, reading.duplicate_of, started_s, duplicate=True)
             now_s = wall_s()
             change = revocations.apply(reading.current, request, epoch=reading.next_epoch, now_s=now_s)
@@ -161,6 +162,16 @@ class Writer:
             idle, self._idle = self._idle, []
         for link in idle:
             link.close()
+
+
+def _require_same(request: Request, written: list[Change]) -> None:
+    """Refuse a change id that was used for something else: this change would silently not happen."""
+    for change in written:  # none, if the log was trimmed since
+        if change.change_id == request.change_id and (change.target, change.kind) != (
+            request.target,
+            request.kind,
+        ):
+            raise InvalidRequest("change_id", f"was used for the {change.kind} of {change.target}")
 
 
 def _outcome(

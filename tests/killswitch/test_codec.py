@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from killswitch import BadRecord, Change, Revocation
+from killswitch.codec import decode_change, decode_revocation, encode_change, encode_revocation
+from killswitch.points import Ack, PointRecord, decode_ack, decode_point, encode
+from tests.killswitch.records import changes, revocations
+
+READERS = [decode_change, decode_revocation, decode_ack, decode_point]
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(revocations())
+def test_a_revocation_reads_back_as_it_was_written(record: Revocation) -> None:
+    assert decode_revocation(encode_revocation(record)) == record
+
+
+@given(changes())
+def test_a_change_reads_back_as_it_was_written(change: Change) -> None:
+    assert decode_change(encode_change(change)) == change
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_raise_anything_but_bad_record(data: bytes) -> None:
+    for read in READERS:
+        with pytest.raises(BadRecord):
+            read(data)
+
+
+@given(changes(), st.data())
+def test_a_change_with_any_field_replaced_is_read_or_refused(change: Change, data: st.DataObject) -> None:
+    plain = json.loads(encode_change(change))
+    holder = data.draw(st.sampled_from([plain, plain["new"] or plain]))
+    holder[data.draw(st.sampled_from(sorted(holder)))] = data.draw(json_values)
+    with suppress(BadRecord):
+        decode_change(json.dumps(plain).encode())
+
+
+@given(changes(), st.data())
+def test_a_change_cut_or_flipped_anywhere_is_read_or_refused(change: Change, data: st.DataObject) -> None:
+    raw = bytearray(encode_change(change))
+    raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    with suppress(BadRecord):
+        decode_change(bytes(raw[: data.draw(st.integers(0, len(raw)))]))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"[" * 100_000,
+        b'{"v":1,' + b'"a":{' * 50_000,
+        b'{"v":1,"epoch":' + b"9" * 10_000 + b"}",
+        b'{"v":NaN}',
+        b"\xff\xfe",
+        b"",
+        b"null",
+        b"{}",
+        b'{"v":true}',
+        b" " * 70_000,
+    ],
+    ids=[
+        "deep list",
+        "deep object",
+        "huge number",
+        "nan",
+        "no utf-8",
+        "empty",
+        "null",
+        "no version",
+        "true",
+        "long",
+    ],
+)
+def test_hostile_json_is_refused(data: bytes) -> None:
+    for read in READERS:
+        with pytest.raises(BadRecord):
+            read(data)
+
+
+def plain(**fields: Any) -> dict[str, Any]:
+    return {
+        "v": 1, "target": "agent:x", "level": "revoke", "reason": "r", "by": "b", "at_s": 1.0,
+        "expires_at_s": None, "change_id": "c", "epoch": 1, "evidence": [], **fields,
+    }  # fmt: skip
+
+
+def test_unknown_fields_are_ignored() -> None:
+    assert decode_revocation(json.dumps(plain(signature="later")).encode()).target.value == "x"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"v": 2}, {"v": "1"}, {"level": "pause"}, {"target": "robot:x"}, {"target": 5}, {"epoch": 0}, {"epoch": -1},
+        {"epoch": True}, {"epoch": 1.5}, {"epoch": 1 << 63}, {"at_s": "now"}, {"at_s": -1}, {"at_s": True},
+        {"at_s": 10**400}, {"evidence": "abc"}, {"evidence": [1]}, {"reason": ""}, {"by": None}, {"change_id": 3},
+        {"expires_at_s": 5}, {"level": "suspend"},
+    ],
+)  # fmt: skip
+def test_a_record_that_is_not_ours_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(BadRecord):
+        decode_revocation(json.dumps(plain(**fields)).encode())
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"kind": "restore", "new": plain(epoch=5)},
+        {"kind": "revoke", "new": None},
+        {"kind": "revoke", "new": plain(epoch=4)},
+        {"kind": "revoke", "new": plain(epoch=5, target="agent:y")},
+        {"kind": "obliterate", "new": plain(epoch=5)},
+    ],
+)
+def test_a_change_that_says_two_things_is_refused(fields: dict[str, Any]) -> None:
+    change = {**plain(epoch=5, previous=None), **fields}
+    with pytest.raises(BadRecord):
+        decode_change(json.dumps(change).encode())
+
+
+def test_points_and_acknowledgements_read_back() -> None:
+    point = PointRecord("id", "name", "host", 7, "0.1", 5.0, 100.0)
+    ack = Ack("id", "name", 7, 100.0, 31.5, "push")
+    assert (decode_point(encode(point)), decode_ack(encode(ack))) == (point, ack)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"name": "a\nb"}, {"epoch": "7"}, {"at_s": 10**400}, {"v": 2}, {"how": None}]
+)
+def test_an_acknowledgement_that_is_not_ours_is_refused(fields: dict[str, Any]) -> None:
+    good = {"v": 1, "point": "i", "name": "n", "epoch": 7, "at_s": 1.0, "apply_us": 1.0, "how": "push"}
+    with pytest.raises(BadRecord):
+        decode_ack(json.dumps({**good, **fields}).encode())
