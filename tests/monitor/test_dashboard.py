@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
+from uuid import uuid4
 
 import pytest
 
@@ -135,7 +136,7 @@ class Daemon:
     def act(self, agent: str, tool: str = "read_file", **fields: Any) -> None:
         """Let an agent do one thing."""
         action = {
-            "id": f"{agent}/{tool}",
+            "id": uuid4().hex,
             "ts": "2026-01-05T09:00:00Z",
             "agent_id": agent,
             "tool": tool,
@@ -232,7 +233,7 @@ sys.stdin.read()
 
 
 def _row(agent: str) -> str:
-    return f"#agents tr[data-agent={json.dumps(agent)}]"
+    return f"#agents tr[data-agent={json.dumps(agent, ensure_ascii=False)}]"
 
 
 def _exists(selector: str) -> str:
@@ -370,7 +371,7 @@ def test_a_kill_is_enforced_elsewhere_and_each_point_is_named(page: driver.Page,
     daemon.act("thief")
     with _guards(daemon, "proxy-1", "proxy-2") as guards:
         page.wait(_exists(_row("thief")))
-        page.wait("document.querySelector('[data-stat=points]').innerText.startsWith('2/')")
+        page.wait("document.querySelector('[data-stat=points] dd').innerText.startsWith('2/')")
         _open_panel(page, "thief")
         page.wait("document.querySelector('#panel-effects').innerText.includes('2 live enforcement points')")
         assert re.fullmatch(r"Enforced 2/2 in [\d.]+\sm?s", _carry_out(page, "posts data to a stranger"))
@@ -405,11 +406,14 @@ def test_a_point_that_stays_silent_is_named(page: driver.Page, daemon: Daemon) -
         assert point.stdout is not None
         assert point.stdout.readline() == b"up\n"
         with _guards(daemon, "well"):
-            page.wait("document.querySelector('[data-stat=points]').innerText.startsWith('2/')")
+            page.wait("document.querySelector('[data-stat=points] dd').innerText.startsWith('2/')")
             point.send_signal(19)  # SIGSTOP: alive for the store until its lease is over, deaf to everything
             try:
                 page.wait(_exists(_row("runaway")))
                 _open_panel(page, "runaway")
+                page.wait(
+                    "document.querySelector('#panel-effects').innerText.includes('2 live enforcement points')"
+                )
                 assert _carry_out(page, "stop it").startswith("Not contained: 1/2 after")
                 assert "Not confirmed by stuck" in page.text("#panel-notes")
             finally:
