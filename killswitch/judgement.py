@@ -39,7 +39,7 @@ def judge(
         return UncheckableAction(f"{', '.join(unknown)}: not one of {', '.join(KINDS[:-1])}")
     if problems:
         return UncheckableAction("; ".join(problems))
-    if all(value is None for value in names.values()):
+    if not any(_listed(value) for value in names.values()):
         return UncheckableAction("the check names nothing; nobody could stop this action")
     return None
 
