@@ -23,6 +23,7 @@ import logging
 import math
 import random
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Literal
 
 from killswitch import codec, points, scripts
@@ -109,14 +110,19 @@ class Session:
         if leave:
             point_id, keys = self.follower.record.id, self.follower.keys
             try:
-                while self.unanswered:
-                    self._reply()
+                self._skip_replies()
                 self.link.call("EVAL", scripts.LEAVE, 3, keys.points, keys.seen, keys.applied, point_id)
             except KillswitchError as error:
                 log.debug(
                     "%s could not sign off: %s", self.follower.record.name, error
                 )  # its lease will run out
         self.link.close()
+
+    def _skip_replies(self) -> None:
+        for _ in range(len(self.unanswered)):
+            with suppress(StoreRefused):
+                self.link.receive()
+        self.unanswered.clear()
 
     def _take(self, wait_s: float) -> None:
         applied_us = -1.0

@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import redis
+
+from killswitch import Guard, InvalidRequest, Outcome, StoreRefused, StoreUnreachable, Switch, Target
+from tests.killswitch.conftest import Point, Server, refuses, until
+
+BOT = Target("agent", "bot")
+WHY: dict[str, Any] = {"reason": "test", "by": "tester"}
+Connect = Callable[..., Guard]
+
+
+def test_a_revocation_is_state_and_log_and_on_disk(switch: Switch) -> None:
+    outcome = switch.revoke(BOT, reason="bad", by="alice", evidence=("a1",))
+    assert (outcome.changed, outcome.epoch, outcome.note, outcome.durable) == (True, 1, "revoked", True)
+    assert outcome.written_ms <= (outcome.durable_ms or 0)
+    snapshot = switch.snapshot()
+    assert snapshot.revocations == {BOT: outcome.revocation}
+    assert [change.new for change in switch.changes(0)] == [outcome.revocation]
+
+
+def test_a_restoration_lifts_it_and_is_in_the_log(switch: Switch) -> None:
+    switch.revoke(BOT, **WHY)
+    outcome = switch.restore(BOT, reason="cleared", by="bob")
+    assert (outcome.changed, outcome.revocation, outcome.note) == (True, None, "restored")
+    assert switch.snapshot().revocations == {}
+    assert [change.kind for change in switch.changes(0)] == ["revoke", "restore"]
+
+
+def test_what_changes_nothing_says_so_and_leaves_no_trace(switch: Switch) -> None:
+    assert switch.restore(BOT, **WHY).note == "not revoked, nothing to restore"
+    switch.revoke(BOT, **WHY)
+    again = switch.revoke(BOT, level="suspend", expires_at_s=time.time() + 60, **WHY)
+    assert (again.changed, again.note, again.epoch, again.durable) == (
+        False,
+        "already stronger: revoked",
+        1,
+        True,
+    )
+    assert switch.epoch() == 1
+
+
+def test_the_same_change_id_is_applied_once(switch: Switch) -> None:
+    first = switch.revoke(BOT, change_id="alert-7", **WHY)
+    switch.restore(BOT, **WHY)
+    again = switch.revoke(BOT, change_id="alert-7", **WHY)
+    assert (again.duplicate, again.changed, again.epoch, again.revocation) == (True, True, first.epoch, None)
+    assert switch.snapshot().revocations == {}
+
+
+def test_a_change_id_used_for_something_else_is_refused(switch: Switch) -> None:
+    switch.revoke(BOT, change_id="alert-7", **WHY)
+    with pytest.raises(InvalidRequest, match="change_id: was used for the revoke of agent:bot"):
+        switch.revoke(Target("agent", "other"), change_id="alert-7", **WHY)
+
+
+def test_the_caller_hears_of_the_write_before_the_disk(switch: Switch) -> None:
+    heard: list[Outcome] = []
+    outcome = switch.revoke(BOT, on_written=heard.append, **WHY)
+    assert [(early.durable, early.epoch) for early in heard] == [(None, outcome.epoch)]
+
+
+def test_a_suspension_must_end_in_the_future(switch: Switch) -> None:
+    with pytest.raises(InvalidRequest, match="expires_at_s: lies in the past"):
+        switch.revoke(BOT, level="suspend", expires_at_s=time.time() - 1, **WHY)
+
+
+def test_suspensions_that_ran_out_are_swept(switch: Switch) -> None:
+    end_s = time.time() + 0.2
+    switch.revoke(BOT, level="suspend", expires_at_s=end_s, **WHY)
+    switch.revoke(Target("agent", "other"), **WHY)
+    assert switch.expire(by="sweeper") == []
+    until(lambda: time.time() > end_s)
+    assert [outcome.note for outcome in switch.expire(by="sweeper")] == ["suspension ran out"]
+    assert set(switch.snapshot().revocations) == {Target("agent", "other")}
+
+
+def test_many_killers_and_restorers_at_once_leave_a_log_that_explains_the_state(
+    url: str, prefix: str
+) -> None:
+    targets = [Target("agent", name) for name in "abc"]
+
+    def act(number: int) -> Outcome:
+        with Switch(url, prefix=prefix, timeout_s=10.0) as switch:
+            act_on = switch.revoke if number % 2 else switch.restore
+            return act_on(targets[number % 3], **WHY)
+
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = list(pool.map(act, range(60)))
+    with Switch(url, prefix=prefix) as switch:
+        log, state = switch.changes(0), switch.snapshot().revocations
+    assert [change.epoch for change in log] == list(range(1, len(log) + 1))
+    assert len(log) == sum(outcome.changed for outcome in outcomes)
+    replayed: dict[Target, Any] = {}
+    for change in log:
+        assert change.previous == replayed.get(change.target)
+        replayed[change.target] = change.new
+    assert {target: record for target, record in replayed.items() if record} == state
+
+
+def test_a_kill_reports_who_enforces_it(switch: Switch, connect: Connect) -> None:
+    guards = [connect(name=f"point-{number}") for number in range(3)]
+    until(lambda: len(switch.points()) == 3)
+    acks: list[str] = []
+    outcome, containment = switch.revoke_and_wait(BOT, on_ack=lambda ack: acks.append(ack.name), **WHY)
+    assert all(refuses(guard, agent="bot") for guard in guards)
+    assert (containment.contained, containment.total, containment.epoch) == (True, 3, outcome.epoch)
+    assert str(containment).startswith("enforced 3/3 in ")
+    assert {point.name for point in containment.confirmed} == {"point-0", "point-1", "point-2"}
+    assert set(acks) <= {"point-0", "point-1", "point-2"}
+    _, lifted = switch.restore_and_wait(BOT, **WHY)
+    assert lifted.contained
+
+
+def test_a_point_that_does_not_confirm_is_named_and_nothing_is_contained(
+    switch: Switch, connect: Connect, url: str, start_point: Callable[..., Point]
+) -> None:
+    connect(name="good")
+    deaf = start_point(url, 30.0)
+    until(lambda: len(switch.points()) == 2)
+    deaf._process.send_signal(19)  # SIGSTOP: it lives as far as the store can tell, and hears nothing
+    try:
+        _, containment = switch.revoke_and_wait(BOT, contain_timeout_s=0.5, **WHY)
+    finally:
+        deaf._process.send_signal(18)
+    assert (containment.contained, len(containment.confirmed)) == (False, 1)
+    assert [point.name for point in containment.missing] == [deaf.name]
+    assert f"missing: {deaf.name}" in str(containment)
+    assert switch.wait_contained(1, 5.0).contained
+
+
+def test_with_no_points_a_kill_is_contained_at_once(switch: Switch) -> None:
+    _, containment = switch.revoke_and_wait(BOT, **WHY)
+    assert (containment.contained, containment.total) == (True, 0)
+
+
+def test_a_point_that_died_is_listed_but_not_waited_for(
+    switch: Switch, url: str, start_point: Callable[..., Point]
+) -> None:
+    dead = start_point(url, 0.3)
+    until(lambda: len(switch.points()) == 1)
+    dead.close()
+    until(lambda: not switch.points()[0].live)
+    assert switch.revoke_and_wait(BOT, **WHY)[1].total == 0
+
+
+def test_a_point_that_signs_off_while_we_wait_is_not_missing(switch: Switch, connect: Connect) -> None:
+    guard = connect()
+    until(lambda: len(switch.points()) == 1)
+    timer = threading.Timer(0.2, guard.close)
+    timer.start()
+    containment = switch.wait_contained(99, 0.6)
+    timer.join()
+    assert (containment.contained, containment.total) == (True, 0)
+
+
+def test_a_server_that_is_not_there_is_said_to_be_with_the_id_to_repeat() -> None:
+    with pytest.raises(StoreUnreachable, match="change_id='my-id'") as caught:
+        Switch("redis://:secret@127.0.0.1:1", timeout_s=0.2).revoke(BOT, change_id="my-id", **WHY)
+    assert caught.value.change_id == "my-id"
+    assert "secret" not in str(caught.value)
+
+
+def test_what_the_server_refuses_is_not_taken_for_done(own: Server, prefix: str) -> None:
+    admin = redis.Redis(port=own.port)
+    admin.acl_setuser(
+        "reader", enabled=True, passwords=["+pw"], keys=["*"], channels=["*"], commands=["+@read"]
+    )
+    with (
+        Switch(own.url.replace("redis://", "redis://reader:pw@"), prefix=prefix) as switch,
+        pytest.raises(StoreRefused, match="permissions"),
+    ):
+        switch.revoke(BOT, **WHY)
+    admin.close()
+
+
+@pytest.mark.parametrize(
+    ("config", "durable"),
+    [({"appendfsync": "always"}, True), ({"appendonly": "no"}, False)],
+    ids=["always", "no aof"],
+)
+def test_durable_is_what_the_server_can_vouch_for(
+    tmp_path: Any, config: dict[str, str], durable: bool
+) -> None:
+    server = Server(tmp_path, **config)
+    try:
+        with Switch(server.url) as switch:
+            assert switch.revoke(BOT, **WHY).durable is durable
+    finally:
+        server.close()
+
+
+def test_with_fsync_every_second_the_disk_is_believed_only_after_that_second(tmp_path: Any) -> None:
+    server = Server(tmp_path, appendfsync="everysec")
+    try:
+        with Switch(server.url, timeout_s=5.0) as switch:
+            outcome = switch.revoke(BOT, **WHY)
+    finally:
+        server.close()
+    assert outcome.durable is True
+    assert outcome.durable_ms is not None
+    assert outcome.written_ms < 1000 < outcome.durable_ms
+
+
+def test_a_server_without_waitaof_cannot_say(own: Server, prefix: str) -> None:
+    admin = redis.Redis(port=own.port)
+    admin.acl_setuser("old", enabled=True, passwords=["+pw"], keys=["*"], channels=["*"], commands=["+@all"])
+    admin.close()
+    own.close()
+    own.config["rename-command"] = "WAITAOF gone"
+    own.start()
+    with Switch(own.url, prefix=prefix) as switch:
+        assert switch.revoke(BOT, **WHY).durable is None
+
+
+def test_a_switch_used_from_many_threads_keeps_few_connections(switch: Switch) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: switch.epoch(), range(100)))
+    assert len(switch._writer._idle) <= 4
