@@ -22,7 +22,9 @@ install: $(VENV)/.daemon
 demo: $(VENV)/.daemon
 	@$(BIN)/killcord demo $(ARGS)
 
+# On CI machines (CI is set) a browser is installed too; elsewhere the browser tests use what is there.
 test: $(VENV)/.dev
+	@[ -z "$$CI" ] || sh tests/install-browser.sh
 	@$(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/.dev
