@@ -35,10 +35,8 @@ def columns(
     """
     n = len(features)
     tools, sessions, versions, ts_s, sizes, args = zip(*features, strict=True)
-    flat = array("Q", tools)
-    flat.extend(sessions)
-    flat.extend(versions)
-    flat.extend(_flatten(_flatten(args)))
+    # A list first: array() reads one twice as fast as any other iterable.
+    flat = array("Q", [*tools, *sessions, *versions, *_flatten(_flatten(args))])
     # The upper half of a keyed 64-bit hash is a good 32-bit hash, and products of two such stay below 2⁶³.
     whole = np.frombuffer(flat, np.uint64)
     hashes = (whole >> np.uint64(32)).astype(np.int64)

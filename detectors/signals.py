@@ -18,6 +18,7 @@ import math
 
 from detectors.compiler import kernel
 from detectors.layout import (
+    EXTERNAL,
     GAP_BINS,
     NOVEL_KINDS,
     NOVELTY,
@@ -31,7 +32,7 @@ from detectors.layout import (
     Fleet,
     Row,
 )
-from detectors.tables import Table, bump, bump_slot, combine, count, keep, knows, shrink, slot, total
+from detectors.tables import Table, bump, bump_slot, combine, count, keep, kinds, knows, shrink, total
 
 START = 1
 """The "previous tool" of a session's first action."""
@@ -78,15 +79,21 @@ def decayed(level: float, gap_s: float) -> float:
 
 
 @kernel
-def smoothed(seen: float, of: float, prior: float, strength: float) -> float:
-    """Return the relative frequency under a Dirichlet prior, in (0, 1] for priors in (0, 1]."""
-    return (seen + strength * prior) / (max(seen, of) + strength)
+def backed_off(seen: float, of: float, peer_seen: float, peer_of: float, base: float) -> float:
+    """Return P(outcome | context) in (0, 1]: the agent's frequency, smoothed by the fleet's, smoothed by `base`.
+
+    A total may lag behind a part of it (its entry had to make room): the larger of the two counts.
+    Written with one division, because it runs a dozen times an action.
+    """
+    peers = max(peer_seen, peer_of) + _FLEET_STRENGTH
+    own = max(seen, of) + _AGENT_STRENGTH
+    return (seen * peers + _AGENT_STRENGTH * (peer_seen + _FLEET_STRENGTH * base)) / (own * peers)
 
 
 @kernel
 def note(out: Row, signal: int, p: float, seen: float, of: float, peer_seen: float, peer_of: float) -> None:
-    """Write down one signal: its surprise and the counts (in actions) that it comes from."""
-    out["surprise"][signal] = -math.log(p)
+    """Write down one signal: its probability and the counts (in actions) that it comes from."""
+    out["surprise"][signal] = p
     out["seen"][signal] = seen / UNIT
     out["of"][signal] = of / UNIT
     out["peer_seen"][signal] = peer_seen / UNIT
@@ -99,13 +106,12 @@ def pair(
 ) -> float:
     """Score one outcome in its context; keep it as the signal's if its probability is below `worst`."""
     context = combine(signal + 1, subject)
-    whole = combine(context, 0)
     part = combine(context, outcome + 1)
     peer_seen = count(fleet.pair_keys, fleet.pair_counts, part)
-    peer_of = count(fleet.pair_keys, fleet.pair_counts, whole)
+    peer_of = count(fleet.pair_keys, fleet.pair_counts, context)
     seen = count(row["pair_keys"], row["pair_counts"], part)
-    of = count(row["pair_keys"], row["pair_counts"], whole)
-    p = smoothed(seen, of, smoothed(peer_seen, peer_of, base, _FLEET_STRENGTH), _AGENT_STRENGTH)
+    of = count(row["pair_keys"], row["pair_counts"], context)
+    p = backed_off(seen, of, peer_seen, peer_of, base)
     if p < worst:
         note(out, signal, p, seen, of, peer_seen, peer_of)
         return p
@@ -116,11 +122,10 @@ def pair(
 def learn_pair(row: Row, fleet: Fleet, signal: int, subject: int, outcome: int, weight: int) -> None:
     """Count one outcome in its context, for the agent and for the fleet."""
     context = combine(signal + 1, subject)
-    whole = combine(context, 0)
     part = combine(context, outcome + 1)
-    bump(row["pair_keys"], row["pair_counts"], whole, weight, _LIMIT_AGENT)
+    bump(row["pair_keys"], row["pair_counts"], context, weight, _LIMIT_AGENT)
     bump(row["pair_keys"], row["pair_counts"], part, weight, _LIMIT_AGENT)
-    bump(fleet.pair_keys, fleet.pair_counts, whole, weight, _LIMIT_FLEET)
+    bump(fleet.pair_keys, fleet.pair_counts, context, weight, _LIMIT_FLEET)
     bump(fleet.pair_keys, fleet.pair_counts, part, weight, _LIMIT_FLEET)
 
 
@@ -135,21 +140,9 @@ def novelty(row: Row, fleet: Fleet, value: int) -> int:
 @kernel
 def kind(row: Row, fleet: Fleet, out: Row, subject: int, outcome: int, worst: float) -> float:
     """Score how new a value is for its (tool, argument); keep it if its probability is below `worst`."""
-    peer_seen = 0
-    peer_of = 0
-    place = slot(fleet.slot_keys, subject)
-    if place >= 0:
-        counts = fleet.slot_counts.reshape(-1, NOVEL_KINDS)[place]
-        peer_seen = int(counts[outcome])
-        peer_of = total(counts)
-    seen = 0
-    of = 0
-    place = slot(row["slot_keys"], subject)
-    if place >= 0:
-        counts = row["slot_counts"].reshape(-1, NOVEL_KINDS)[place]
-        seen = int(counts[outcome])
-        of = total(counts)
-    p = smoothed(seen, of, smoothed(peer_seen, peer_of, _KIND_BASE, _FLEET_STRENGTH), _AGENT_STRENGTH)
+    peer_seen, peer_of = kinds(fleet.slot_keys, fleet.slot_counts, subject, outcome)
+    seen, of = kinds(row["slot_keys"], row["slot_counts"], subject, outcome)
+    p = backed_off(seen, of, peer_seen, peer_of, _KIND_BASE)
     if p < worst:
         note(out, NOVELTY, p, seen, of, peer_seen, peer_of)
         out["observed"][NOVELTY] = outcome
@@ -173,8 +166,7 @@ def level(own: Table, peers: Table, out: Row, signal: int, position: int) -> Non
     """Score a quantity against the agent's own histogram of it (any shape, two modes included)."""
     peer_of = float(total(peers))
     of = float(total(own))
-    prior = smoothed(spread(peers, position), peer_of, 1.0 / own.shape[0], _FLEET_STRENGTH)
-    p = smoothed(spread(own, position), of, prior, _AGENT_STRENGTH)
+    p = backed_off(spread(own, position), of, spread(peers, position), peer_of, 1.0 / own.shape[0])
     note(out, signal, p, float(own[position]), of, float(peers[position]), peer_of)
 
 
@@ -240,6 +232,9 @@ def observe(
             if p < strangest:
                 strangest = p
                 out["arg"][SOURCE] = i - first
+    surprise = out["surprise"]
+    for k in range(EXTERNAL):
+        surprise[k] = -math.log(surprise[k])  # NaN stays NaN: not observable
 
 
 @kernel

@@ -9,33 +9,38 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from detectors.compiler import kernel
 from detectors.layout import WAYS
 
 Table = Any  # a numpy array; compiled code specialises on its type
 
 _MASK = 0xFFFFFFFF
-_MIX = 0x45D9F3B  # a well-known 32-bit finaliser's multiplier; below 2³¹ so that products stay below 2⁶³
-_COMBINE = 0x3C6EF372
+# Odd multipliers: the golden ratio and the square roots of 2 and 3, cut so that no sum of products reaches 2⁶³.
+_LEFT = 0x278DDE6D
+_RIGHT = 0x2D413CCD
+_MIX = 0x6ED9EBA1
 
 
 @kernel
 def combine(left: int, right: int) -> int:
     """Return the fingerprint of an ordered pair of fingerprints; never 0 (0 marks an empty entry)."""
-    x = (left * _COMBINE + right + 1) & _MASK
-    x = ((x ^ (x >> 16)) * _MIX) & _MASK
-    x = ((x ^ (x >> 16)) * _MIX) & _MASK
-    x = x ^ (x >> 16)
+    x = left * _LEFT + right * _RIGHT
+    x = ((x ^ (x >> 29)) & _MASK) * _MIX
+    x = (x ^ (x >> 31)) & _MASK
     return x if x != 0 else 1
 
 
 @kernel
 def find(keys: Table, home: int, key: int) -> int:
     """Return the way in which a key lies in its set, or -1."""
-    for way in range(WAYS):
-        if keys[home, way] == key:
-            return way
-    return -1
+    key32 = np.uint32(key)
+    found = -1
+    for way in range(WAYS):  # no early exit: the eight comparisons become one instruction
+        if keys[home, way] == key32:
+            found = way
+    return found
 
 
 @kernel
@@ -72,11 +77,13 @@ def bump(keys: Table, counts: Table, key: int, weight: int, limit: int) -> None:
 
 
 @kernel
-def slot(keys: Table, key: int) -> int:
-    """Return the flat position of a context in a table of small histograms, or -1."""
+def kinds(keys: Table, counts: Table, key: int, outcome: int) -> tuple[int, int]:
+    """Return the count of one outcome of a context, and the sum over its outcomes."""
     home = (key * keys.shape[0]) >> 32
     way = find(keys, home, key)
-    return home * WAYS + way if way >= 0 else -1
+    if way < 0:
+        return 0, 0
+    return int(counts[home, way, outcome]), int(total(counts[home, way]))
 
 
 @kernel
@@ -115,8 +122,8 @@ def total(counts: Table) -> int:
 @kernel
 def shrink(counts: Table, bits: int) -> None:
     """Divide every count by a power of two."""
-    flat = counts.reshape(-1)
-    for i in range(flat.shape[0]):
+    flat = counts.flat
+    for i in range(counts.size):
         flat[i] = flat[i] >> bits
 
 
