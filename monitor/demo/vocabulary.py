@@ -46,9 +46,10 @@ _CITIES = _split(
 )
 
 
-def text(rng: Random, median_words: int = 25) -> str:
-    """Return a message of log-normal length, composed anew each time."""
-    return " ".join(rng.choices(_WORDS, k=max(3, round(median_words * rng.lognormvariate(0.0, 0.6)))))
+def text(rng: Random, median_words: int = 25, *, chars: int = 0) -> str:
+    """Return a message composed anew each time: of log-normal length, or of so many characters."""
+    words = chars // 6 if chars else round(median_words * rng.lognormvariate(0.0, 0.6))
+    return " ".join(rng.choices(_WORDS, k=max(3, words)))
 
 
 def firm(rng: Random) -> str:

@@ -1,0 +1,139 @@
+"""The real daemon as a child process, and what the story asks it over HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from monitor.demo.errors import StoryFailed
+from monitor.state_dir import StateDir
+
+_START_S = 30.0
+_STOP_S = 10.0
+_TIMEOUT_S = 10.0
+_COMMAND_S = 15.0
+PREFERRED_PORT = 8787
+
+POLICY = """\
+# What the demo's operator chose. Everything else is at its default.
+[log]
+store_args = "full"      # simulated data: the alerts may quote it
+
+[response]
+mode = "enforce"         # kill automatically: a new installation would begin with "alert"
+kill = "revoke"          # ... until people restore the agent
+"""
+
+
+class DaemonProcess:
+    """A running `killcord up`. A context manager: the daemon and its store are stopped at the end.
+
+    Parameters
+    ----------
+    state
+        Its state directory; its configuration and its log are written there too.
+    """
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        config = state / "demo.toml"
+        config.write_text(POLICY)
+        with (state / "daemon.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                _killcord("up", "--state", str(state), "--port", str(_free_port()), "--config", str(config)),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for us; and its store can be ended with it
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)  # the embedded store too
+            self._process.wait(_STOP_S)
+
+    def wait_ready(self) -> None:
+        """Return when the daemon answers; raises `StoryFailed` with its last words if it does not."""
+        deadline_s = time.monotonic() + _START_S
+        while not (self.state / "daemon.json").exists():
+            if self._process.poll() is not None or time.monotonic() > deadline_s:
+                lines = (self.state / "daemon.log").read_text(errors="replace").splitlines()
+                raise StoryFailed("the daemon did not start: " + " | ".join(lines[-3:]))
+            time.sleep(0.02)
+        self.address = StateDir(self.state).address()
+        self.tokens = StateDir(self.state).tokens()
+
+    def is_running(self) -> bool:
+        """Return whether the process is there."""
+        return self._process.poll() is None
+
+    @property
+    def dashboard(self) -> str:
+        """The dashboard's address, with a token that may do everything."""
+        return f"{self.address.url}/#token={self.tokens['kill']}"
+
+    def get(self, path: str) -> dict[str, Any]:
+        """Return the JSON object at a path of the API."""
+        parts = urlsplit(self.address.url)
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_TIMEOUT_S)
+        try:
+            connection.request("GET", path, headers={"Authorization": f"Bearer {self.tokens['feed']}"})
+            response = connection.getresponse()
+            body = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise StoryFailed(f"the daemon does not answer {path}: {error}") from error
+        finally:
+            connection.close()
+        if response.status != 200:
+            raise StoryFailed(f"the daemon answered {path} with {response.status}: {body[:200].decode()}")
+        document: dict[str, Any] = json.loads(body)
+        return document
+
+    def command(self, *arguments: str) -> dict[str, Any]:
+        """Run a command of the `killcord` command line as a person would, and return the JSON that it prints."""
+        command = _killcord(*arguments, "--json", "--state", str(self.state))
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=_COMMAND_S, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise StoryFailed(f"`killcord {arguments[0]}` did not end within {_COMMAND_S:g} s") from error
+        if done.returncode not in (0, 1):
+            raise StoryFailed(f"`killcord {arguments[0]}` failed: {done.stderr.strip()[-300:]}")
+        try:
+            document: dict[str, Any] = json.loads(done.stdout)
+        except ValueError as error:
+            raise StoryFailed(
+                f"`killcord {arguments[0]}` printed no JSON: {done.stderr.strip()[-300:]}"
+            ) from error
+        return document
+
+
+def _killcord(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "monitor.cli", *arguments]
+
+
+def _free_port() -> int:
+    """Return the usual port if nobody has it, else 0, which means any."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", PREFERRED_PORT))
+        except OSError:
+            return 0
+    return PREFERRED_PORT
