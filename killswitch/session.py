@@ -170,8 +170,8 @@ class Session:
     def _beat(self, now_s: float) -> None:
         # A little less than a beat, at random, so that points do not keep in step.
         self.next_beat_s = now_s + self.beat_s * random.uniform(0.9, 1.0)  # noqa: S311
-        if self._beat_is_out():
-            return  # the last one is late; _require_answers judges that
+        if self.beat_sent_s is not None:
+            return  # the last one's answer or pong is late; _require_answers judges that by when *it* was sent
         record, keys = self.follower.record, self.follower.keys
         self.beat_sent_s, self.sent_epoch = now_s, self.follower.view.epoch
         self.link.send(
@@ -201,8 +201,9 @@ class Session:
         self.beats += 1
         self.ping_sent_s = lease_clock_s()
         self.push.ping(str(self.beats))
-        if epoch < self.sent_epoch:
-            self._resync()  # the store went back behind what it had told us
+        # Behind what it had told us, the store lost data. An unreadable record may be taken away by hand, unannounced.
+        if epoch < self.sent_epoch or self.follower.view.unreadable:
+            self._resync()
 
     def _pong(self, nonce: bytes) -> None:
         if nonce != b"%d" % self.beats or self.beat_sent_s is None or self.ping_sent_s is None:

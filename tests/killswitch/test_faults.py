@@ -1,0 +1,367 @@
+"""What the promise is worth when things break: a real server is killed, frozen, flushed, filled with junk."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from killswitch import (
+    Guard,
+    LeaseExpired,
+    Revoked,
+    StoreUnreachable,
+    Switch,
+    Target,
+    UnknownRevocation,
+    codec,
+)
+from tests.killswitch.conftest import Point, Server, refuses, until
+from tests.killswitch.proxy import Proxy
+
+BOT = Target("agent", "bot")
+WHY: dict[str, Any] = {"reason": "test", "by": "tester"}
+Connect = Callable[..., Guard]
+
+
+@pytest.fixture
+def redis_of(prefix: str) -> Iterator[Callable[[str], redis.Redis]]:
+    clients: list[redis.Redis] = []
+
+    def client(url: str) -> redis.Redis:
+        clients.append(redis.Redis.from_url(url))
+        return clients[-1]
+
+    yield client
+    for each in clients:
+        each.close()
+
+
+@pytest.fixture
+def own_switch(own: Server, prefix: str) -> Iterator[Switch]:
+    with Switch(own.url, prefix=prefix) as switch:
+        yield switch
+
+
+def test_a_kill_is_refused_in_another_process(
+    switch: Switch, url: str, start_point: Callable[..., Point]
+) -> None:
+    point = start_point(url)
+    assert point.check("bot") == "allowed"
+    switch.revoke_and_wait(BOT, **WHY)
+    assert point.check("bot") == "Revoked agent:bot is revoked by tester: test (change 1)"
+    assert point.check("other") == "allowed"
+    switch.restore_and_wait(BOT, **WHY)
+    assert point.check("bot") == "allowed"
+
+
+def test_a_kill_stands_when_the_server_is_killed_right_after_it(
+    own: Server, own_switch: Switch, start_point: Callable[..., Point]
+) -> None:
+    point = start_point(own.url)
+    assert own_switch.revoke(BOT, **WHY).durable is True
+    own.kill()
+    own.start()
+    assert set(own_switch.snapshot().revocations) == {BOT}
+    until(lambda: point.check("other") == "allowed")
+    assert point.check("bot").startswith("Revoked")
+    assert start_point(own.url).check("bot").startswith("Revoked")
+
+
+def test_a_kill_during_a_restart_of_the_server_is_written_once_it_is_back(
+    own: Server, connect: Connect, prefix: str
+) -> None:
+    guard = connect(own.url)
+    own.kill()
+    starter = threading.Timer(0.3, own.start)
+    starter.start()
+    with Switch(own.url, prefix=prefix, timeout_s=10.0) as switch:
+        outcome = switch.revoke(BOT, **WHY)
+        starter.join()
+        assert (outcome.changed, outcome.durable) == (True, True)
+        assert [change.epoch for change in switch.changes(0)] == [1]
+    until(lambda: refuses(guard, agent="bot") and not refuses(guard, agent="other"))
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.0005, 0.001, 0.002])
+def test_whenever_the_server_dies_during_a_kill_the_caller_is_told_or_the_kill_stands(
+    own: Server, prefix: str, delay_s: float
+) -> None:
+    with Switch(own.url, prefix=prefix, timeout_s=0.3) as switch:
+        switch.epoch()  # connected, so that the fault hits the write
+        killer = threading.Timer(delay_s, own.kill)
+        killer.start()
+        try:
+            outcome = switch.revoke(BOT, change_id="the-kill", **WHY)
+        except StoreUnreachable:
+            outcome = None
+        killer.join()
+        own.start()
+        if outcome is not None and outcome.durable:
+            assert BOT in switch.snapshot().revocations
+        again = switch.revoke(BOT, change_id="the-kill", **WHY)
+        assert (again.changed, again.durable) == (True, True)
+        assert [change.change_id for change in switch.changes(0)] == ["the-kill"]
+
+
+def test_a_frozen_server_makes_points_refuse_within_the_lease_and_no_longer_than_it_is_frozen(
+    own: Server, start_point: Callable[..., Point]
+) -> None:
+    point = start_point(own.url, 0.6)
+    assert point.check("bot") == "allowed"
+    own.pause()
+    paused_s = time.monotonic()
+    until(lambda: point.check("bot").startswith("LeaseExpired"))
+    assert time.monotonic() - paused_s < 0.6 + 0.1
+    own.resume()
+    until(lambda: point.check("bot") == "allowed")
+
+
+def test_a_kill_on_a_frozen_server_fails_in_time_and_may_be_repeated(own: Server, prefix: str) -> None:
+    with Switch(own.url, prefix=prefix, timeout_s=0.3) as switch:
+        switch.epoch()
+        own.pause()
+        started_s = time.monotonic()
+        with pytest.raises(StoreUnreachable) as caught:
+            switch.revoke(BOT, **WHY)
+        assert time.monotonic() - started_s < 1.5
+        own.resume()
+        outcome = switch.revoke(BOT, change_id=caught.value.change_id, **WHY)
+        assert outcome.changed
+        assert [change.epoch for change in switch.changes(0)] == [1]
+
+
+def test_a_flushed_store_frees_nobody_at_connected_points(
+    own: Server, own_switch: Switch, connect: Connect, redis_of: Callable[[str], redis.Redis], prefix: str
+) -> None:
+    guard = connect(own.url, lease_s=0.5)
+    own_switch.revoke_and_wait(BOT, **WHY)
+    redis_of(own.url).flushall()
+    until(lambda: guard.status().store_regressed)
+    assert guard.status().kept == 1
+    with pytest.raises(Revoked):
+        guard.check(agent="bot")
+    guard.check(agent="other")
+    own_switch.revoke_and_wait(Target("agent", "other"), **WHY)
+    assert refuses(guard, agent="other")
+    assert refuses(guard, agent="bot")
+
+
+def test_a_server_that_comes_back_empty_frees_nobody(
+    own: Server, own_switch: Switch, connect: Connect, tmp_path: Path
+) -> None:
+    guard = connect(own.url, lease_s=1.0)
+    own_switch.revoke_and_wait(BOT, **WHY)
+    own.kill()
+    own.directory = tmp_path / "another"
+    own.start()
+    until(lambda: guard.status().store_regressed and not refuses(guard, agent="other"))
+    assert refuses(guard, agent="bot")
+
+
+def test_a_lost_store_heals_when_the_kill_is_repeated_and_lifted(
+    own: Server, own_switch: Switch, connect: Connect, redis_of: Callable[[str], redis.Redis]
+) -> None:
+    guard = connect(own.url, lease_s=0.5)
+    own_switch.revoke_and_wait(BOT, **WHY)
+    redis_of(own.url).flushall()
+    until(lambda: guard.status().store_regressed)
+    own_switch.revoke(BOT, **WHY)
+    own_switch.restore(BOT, **WHY)
+    until(lambda: not refuses(guard, agent="bot"))
+
+
+def test_a_lost_push_is_noticed_by_its_epoch(
+    switch: Switch, guard: Guard, url: str, prefix: str, redis_of: Callable[[str], redis.Redis]
+) -> None:
+    client = redis_of(url)
+    switch.revoke_and_wait(Target("agent", "first"), **WHY)
+    # The same state change as a kill makes, but nobody publishes it.
+    record = codec.encode_revocation(_forged(2))
+    client.pipeline().hset(f"{prefix}state", str(BOT), record).set(f"{prefix}epoch", 2).execute()
+    until(lambda: refuses(guard, agent="bot"))
+    assert guard.status().epoch == 2
+
+
+def test_junk_on_the_channels_frees_nobody_and_stops_nothing(
+    switch: Switch, guard: Guard, url: str, prefix: str, redis_of: Callable[[str], redis.Redis]
+) -> None:
+    switch.revoke_and_wait(BOT, **WHY)
+    client = redis_of(url)
+    for junk in (b"", b"\xff\x00", b"null", b'{"v":1}', b'{"v":9}', b"[" * 5000):
+        for channel in ("changes", "acks"):
+            client.publish(prefix + channel, junk)
+    _, containment = switch.revoke_and_wait(Target("agent", "next"), **WHY)
+    assert containment.contained
+    assert refuses(guard, agent="bot")
+    assert refuses(guard, agent="next")
+    guard.check(agent="other")
+    assert guard.status().failures == 0
+
+
+def test_a_forged_restoration_on_the_channel_is_undone_by_the_store(
+    switch: Switch, connect: Connect, url: str, prefix: str, redis_of: Callable[[str], redis.Redis]
+) -> None:
+    guard = connect(lease_s=0.5)
+    switch.revoke_and_wait(BOT, **WHY)
+    forged = codec.encode_change(
+        codec.Change(2, "forged", "restore", BOT, None, None, "please", "mallory", time.time())
+    )
+    redis_of(url).publish(f"{prefix}changes", forged)
+    until(lambda: guard.status().epoch == 1 and refuses(guard, agent="bot"))
+
+
+@pytest.mark.parametrize("key", ["log", "state", "epoch", "change_ids"])
+def test_a_key_of_another_type_is_set_aside_and_does_not_stop_a_kill(
+    switch: Switch, connect: Connect, url: str, prefix: str, redis_of: Callable[[str], redis.Redis], key: str
+) -> None:
+    client = redis_of(url)
+    client.rpush(prefix + key, "junk")
+    assert switch.revoke(BOT, **WHY).durable is True
+    assert client.lrange(f"{prefix}{key}:damaged", 0, -1) == [b"junk"]
+    assert refuses(connect(), agent="bot")
+    assert set(switch.snapshot().revocations) == {BOT}
+
+
+def test_an_epoch_that_is_no_number_does_not_stop_a_kill(
+    switch: Switch, connect: Connect, url: str, prefix: str, redis_of: Callable[[str], redis.Redis]
+) -> None:
+    redis_of(url).set(f"{prefix}epoch", "junk")
+    assert switch.revoke(BOT, **WHY).epoch == 1
+    assert refuses(connect(), agent="bot")
+
+
+def test_ids_in_the_log_that_leave_no_room_do_not_stop_a_kill(
+    switch: Switch, guard: Guard, url: str, prefix: str, redis_of: Callable[[str], redis.Redis]
+) -> None:
+    client = redis_of(url)
+    client.xadd(f"{prefix}log", {"junk": "x"}, id="18446744073709551615-18446744073709551615")
+    _, containment = switch.revoke_and_wait(BOT, **WHY)
+    assert containment.contained
+    assert refuses(guard, agent="bot")
+    assert [change.target for change in switch.changes(0)] == [BOT]
+
+
+@pytest.mark.parametrize("value", [b"junk", b'{"v":2,"target":"agent:x"}', b"\xff"])
+def test_a_record_that_cannot_be_read_refuses_everything_until_it_is_gone(
+    switch: Switch,
+    connect: Connect,
+    url: str,
+    prefix: str,
+    redis_of: Callable[[str], redis.Redis],
+    value: bytes,
+) -> None:
+    client = redis_of(url)
+    client.hset(f"{prefix}state", "robot:x", value)  # type: ignore[arg-type]
+    guard = connect(lease_s=0.5)
+    with pytest.raises(UnknownRevocation, match="robot:x"):
+        guard.check(agent="anybody")
+    client.hdel(f"{prefix}state", "robot:x")
+    until(lambda: not refuses(guard, agent="anybody"))
+
+
+def test_a_record_filed_under_another_target_refuses_everything(
+    connect: Connect, url: str, prefix: str, redis_of: Callable[[str], redis.Redis]
+) -> None:
+    redis_of(url).hset(f"{prefix}state", "agent:innocent", codec.encode_revocation(_forged(1)))  # type: ignore[arg-type]
+    with pytest.raises(UnknownRevocation, match="is about agent:bot"):
+        connect().check(agent="anybody")
+
+
+def test_a_kill_over_an_unreadable_record_of_the_same_target_heals_it(
+    switch: Switch, connect: Connect, url: str, prefix: str, redis_of: Callable[[str], redis.Redis]
+) -> None:
+    redis_of(url).hset(f"{prefix}state", str(BOT), b"junk")  # type: ignore[arg-type]
+    guard = connect(lease_s=0.5)
+    switch.revoke(BOT, **WHY)
+    until(lambda: not refuses(guard, agent="other"))
+    assert refuses(guard, agent="bot")
+
+
+def test_a_dropped_push_connection_is_replaced(
+    own: Server, own_switch: Switch, connect: Connect, redis_of: Callable[[str], redis.Redis]
+) -> None:
+    guard = connect(own.url)
+    redis_of(own.url).execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+    own_switch.revoke(BOT, **WHY)
+    until(lambda: refuses(guard, agent="bot") and guard.status().connected)
+    guard.check(agent="other")
+
+
+def test_a_push_connection_that_went_silent_is_found_out_within_the_lease(
+    own: Server, own_switch: Switch, connect: Connect
+) -> None:
+    proxy = Proxy(own.port)
+    guard = connect(proxy.url, lease_s=1.0)
+    proxy.silence(0)  # the push connection is opened first
+    own_switch.revoke(BOT, **WHY)
+    killed_s = time.monotonic()
+    until(lambda: refuses(guard, agent="bot"))
+    assert time.monotonic() - killed_s < 1.0 + 0.1
+    until(lambda: not refuses(guard, agent="other"))
+    with pytest.raises(Revoked):
+        guard.check(agent="bot")
+    proxy.close()
+
+
+def test_a_command_connection_that_went_silent_does_not_delay_a_kill(
+    own: Server, own_switch: Switch, connect: Connect
+) -> None:
+    proxy = Proxy(own.port)
+    guard = connect(proxy.url, lease_s=30.0)
+    proxy.silence(1)
+    own_switch.revoke(BOT, **WHY)
+    killed_s = time.monotonic()
+    until(lambda: refuses(guard, agent="bot"))
+    assert time.monotonic() - killed_s < 0.5
+    proxy.close()
+
+
+def test_a_point_cut_off_from_everything_refuses_after_its_lease_and_comes_back(
+    own: Server, own_switch: Switch, connect: Connect
+) -> None:
+    proxy = Proxy(own.port)
+    guard = connect(proxy.url, lease_s=0.5)
+    proxy.silence_all()
+    cut_s = time.monotonic()
+    until(lambda: refuses(guard, agent="bot"))
+    assert time.monotonic() - cut_s < 0.5 + 0.1
+    with pytest.raises(LeaseExpired, match="longer than the lease"):
+        guard.check(agent="bot")
+    proxy.speak()
+    until(lambda: not refuses(guard, agent="bot"))
+    proxy.close()
+
+
+def test_a_fault_of_our_own_in_the_follower_is_survived(
+    switch: Switch, connect: Connect, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    guard = connect(lease_s=2.0)
+    with monkeypatch.context() as patch, caplog.at_level(logging.CRITICAL, "killswitch"):
+        patch.setattr("killswitch.session.codec.decode_change", lambda data: 1 / 0)
+        switch.revoke(BOT, **WHY)
+        until(lambda: guard.status().failures > 0)
+    until(lambda: refuses(guard, agent="bot"))
+    until(lambda: not refuses(guard, agent="other"))
+
+
+def test_nothing_in_the_store_has_a_time_to_live(
+    switch: Switch, guard: Guard, url: str, prefix: str, redis_of: Callable[[str], redis.Redis]
+) -> None:
+    switch.revoke_and_wait(BOT, level="suspend", expires_at_s=time.time() + 60, **WHY)
+    client = redis_of(url)
+    keys = list(client.scan_iter(f"{prefix.replace('{', '?').replace('}', '?')}*"))
+    assert len(keys) >= 7
+    assert {client.ttl(key) for key in keys} == {-1}
+
+
+def _forged(epoch: int) -> Any:
+    from killswitch import Revocation
+
+    return Revocation(BOT, "revoke", "forged", "mallory", time.time(), None, f"forged-{epoch}", epoch)
