@@ -27,7 +27,10 @@ let hasAlerts = false;
 function receive(message) {
   store.receive(message);
   if (message.type === "transition") refresher.fetch("agents", "revocations");
-  if (message.type === "status" && message.status?.missed) refresher.all();
+  if (message.type !== "status") return;
+  if (message.status?.missed) refresher.all();
+  // Points come and go without a message of their own; a kill panel must not count on those that are gone.
+  else if (message.status?.points_live !== store.points.filter((point) => point.live).length) refresher.fetch("revocations");
 }
 
 function connected(state, retryAtMs) {

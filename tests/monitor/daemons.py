@@ -20,8 +20,8 @@ min_actions = 40
 fleet_min_actions = 300
 [response]
 mode = "enforce"
-false_alerts_per_agent_day = 5.0
-false_kills_per_agent_day = 1.0
+false_alerts_per_agent_day = 0.2
+false_kills_per_agent_day = 0.02
 [log]
 checkpoint_interval_s = 1.0
 """

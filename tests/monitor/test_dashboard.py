@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -154,7 +155,17 @@ class Daemon:
         self.process.communicate(timeout=READY_S)
 
 
-def _start(state: Path, port: int = 0) -> Daemon:
+@contextmanager
+def _daemon(state: Path, port: int = 0) -> Iterator[Daemon]:
+    """Run a daemon; whatever happens to the test, it ends."""
+    daemon = _start(state, port)
+    try:
+        yield daemon
+    finally:
+        daemon.stop()
+
+
+def _start(state: Path, port: int) -> Daemon:
     command = [sys.executable, "-m", "monitor.cli", "up", "--state", str(state), "--port", str(port)]
     log = (state.parent / f"{state.name}.log").open("ab")
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
@@ -182,9 +193,8 @@ def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[driver.Browser]
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    daemon = _start(tmp_path_factory.mktemp("daemon") / "state")
-    yield daemon
-    daemon.stop()
+    with _daemon(tmp_path_factory.mktemp("daemon") / "state") as daemon:
+        yield daemon
 
 
 @pytest.fixture
@@ -229,6 +239,7 @@ from killswitch import Guard
 guard = Guard.connect(sys.argv[1], name="stuck", lease_s=30)
 print("up", flush=True)
 sys.stdin.read()
+guard.close()
 """
 
 
@@ -407,7 +418,9 @@ def test_a_point_that_stays_silent_is_named(page: driver.Page, daemon: Daemon) -
         assert point.stdout.readline() == b"up\n"
         with _guards(daemon, "well"):
             page.wait("document.querySelector('[data-stat=points] dd').innerText.startsWith('2/')")
-            point.send_signal(19)  # SIGSTOP: alive for the store until its lease is over, deaf to everything
+            point.send_signal(
+                signal.SIGSTOP
+            )  # alive for the store until its lease is over, deaf to everything
             try:
                 page.wait(_exists(_row("runaway")))
                 _open_panel(page, "runaway")
@@ -417,9 +430,8 @@ def test_a_point_that_stays_silent_is_named(page: driver.Page, daemon: Daemon) -
                 assert _carry_out(page, "stop it").startswith("Not contained: 1/2 after")
                 assert "Not confirmed by stuck" in page.text("#panel-notes")
             finally:
-                point.send_signal(18)  # SIGCONT
+                point.send_signal(signal.SIGCONT)
             page.wait("document.querySelector('#panel-verdict').innerText.startsWith('Enforced 2/2')")
-        point.kill()
 
 
 @pytest.mark.browser
@@ -469,24 +481,20 @@ def test_no_single_key_kills(page: driver.Page, daemon: Daemon) -> None:
 
 @pytest.mark.browser
 def test_a_lost_daemon_is_said_plainly_and_found_again(chrome: driver.Browser, tmp_path: Path) -> None:
-    daemon = _start(tmp_path / "state")
-    with _signed_in(chrome, daemon) as page:
-        daemon.act("survivor")
-        page.wait(_exists(_row("survivor")))
-        daemon.stop()
+    with ExitStack() as stack:
+        with _daemon(tmp_path / "state") as daemon:
+            page = stack.enter_context(_signed_in(chrome, daemon))
+            daemon.act("survivor")
+            page.wait(_exists(_row("survivor")))
         page.wait("document.querySelector('[data-banner=lost]')?.innerText.includes('Not connected since')")
         page.wait("document.querySelector('#connection').innerText.startsWith('Reconnecting in')")
         assert page.run("document.title") == "(not connected) Killcord"
-        again = _start(tmp_path / "state", int(daemon.url.rpartition(":")[2]))
-        again.call(
-            "POST",
-            "/v1/revocations",
-            {"target": "agent:survivor", "reason": "while you were away", "by": "alice"},
-        )
+        again = stack.enter_context(_daemon(tmp_path / "state", int(daemon.url.rpartition(":")[2])))
+        kill = {"target": "agent:survivor", "reason": "while you were away", "by": "alice"}
+        again.call("POST", "/v1/revocations", kill)
         page.wait("document.body.dataset.connection === 'live'")
         page.wait(_exists(_row("survivor") + "[data-cut]"))
         assert page.run("document.querySelector('[data-banner=lost]').hidden")
-        again.stop()
 
 
 # -- alerts, through the page's own modules: a daemon needs long histories before it raises one --------------------
@@ -545,7 +553,8 @@ def _feed(page: driver.Page, *alerts: dict[str, Any]) -> None:
 @pytest.mark.browser
 def test_an_alert_says_what_was_strange_how_unlikely_and_what_was_done(alerts: driver.Page) -> None:
     _feed(alerts, ALERT)
-    alerts.wait(_exists("#alerts .alert"))
+    # Not drawn before it is in sight (content-visibility), so its text is awaited, not only its element.
+    alerts.wait("document.querySelector('#alerts .alert')?.innerText.includes('Revoked automatically')")
     shown = alerts.text("#alerts .alert")
     for part in (
         "Critical", "title", "Never sent there before", "observed <img", "expected 3 hosts", "p 2.0 × 10⁻⁶",
