@@ -8,8 +8,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from killswitch.clocks import lease_clock_s
 from killswitch.codec import decode_change
-from killswitch.errors import BadRecord, KillswitchError
+from killswitch.errors import BadRecord, KillswitchError, StoreUnreachable
 from killswitch.links import Link, Push
 from killswitch.points import Ack, decode_ack
 from killswitch.revocations import Change
@@ -83,13 +84,19 @@ class Following:
         self._catch_up(store)
         if self.listeners.on_connected is not None:
             self.listeners.on_connected()
+        check_at_s, answered = lease_clock_s() + CHECK_S, True
         while not stop.is_set():
-            message = push.receive(CHECK_S)
-            if message is None:
-                self._catch_up(store)
-                push.ping("")  # fails if the other side of this connection is gone
-            elif message[0] == "message":
+            message = push.receive(max(0.0, check_at_s - lease_clock_s()))
+            if message is not None and message[0] == "message":
                 self._take(message[1], message[2], store)
+            elif message is not None:
+                answered = True
+            if lease_clock_s() >= check_at_s:
+                if not answered:
+                    raise StoreUnreachable(f"no answer to a ping for {CHECK_S} s")
+                self._catch_up(store)
+                push.ping("follow")
+                check_at_s, answered = lease_clock_s() + CHECK_S, False
 
     def _take(self, channel: bytes, data: bytes, store: Store) -> None:
         try:

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from killswitch import InvalidRequest, StoreRefused, StoreUnreachable
+from killswitch.links import Link, Push, redact
+from tests.killswitch.conftest import Server
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://user:p@ss@host:1/0", "redis://user:***@host:1/0"),
+        ("rediss://:secret@host", "rediss://:***@host"),
+        ("unix:///run/killcord.sock", "unix:///run/killcord.sock"),
+    ],
+)
+def test_a_password_is_never_shown(url: str, shown: str) -> None:
+    assert redact(url) == shown
+
+
+@pytest.mark.parametrize("url", ["", "localhost:6379", "http://localhost", "redis://localhost:port"])
+def test_what_is_no_url_is_the_callers_fault(url: str) -> None:
+    with pytest.raises(InvalidRequest, match="url: "):
+        Link(url, timeout_s=0.1)
+
+
+def test_a_wrong_password_is_said_so(url: str) -> None:
+    with pytest.raises(StoreUnreachable, match=r"WRONGPASS|AUTH|password"):
+        Link(url.replace("redis://", "redis://nobody:wrong@"), timeout_s=1.0)
+
+
+def test_an_error_reply_leaves_the_link_in_step(url: str) -> None:
+    link = Link(url, timeout_s=1.0)
+    with pytest.raises(StoreRefused, match="unknown command"):
+        link.call("NONSENSE")
+    assert link.call("ECHO", "still here") == b"still here"
+    link.close()
+
+
+def test_a_lost_link_never_connects_again_by_itself(own: Server) -> None:
+    link = Link(own.url, timeout_s=0.5)
+    own.kill()
+    with pytest.raises(StoreUnreachable):
+        link.call("PING")
+    own.start()
+    with pytest.raises(StoreUnreachable, match="is closed"):
+        link.call("PING")
+
+
+def test_a_frozen_server_is_waited_for_no_longer_than_told(own: Server) -> None:
+    link = Link(own.url, timeout_s=0.2)
+    own.pause()
+    with pytest.raises(StoreUnreachable):
+        link.call("PING")
+    own.resume()
+
+
+def test_pushes_come_in_order_and_before_the_pong(url: str, prefix: str) -> None:
+    push, link = Push(url, [prefix], timeout_s=1.0), Link(url, timeout_s=1.0)
+    for number in range(3):
+        link.call("PUBLISH", prefix, number)
+    push.ping("nonce")
+    assert [push.receive(1.0) for _ in range(4)] == [
+        *(("message", prefix.encode(), b"%d" % number) for number in range(3)),
+        ("pong", b"", b"nonce"),
+    ]
+    assert push.receive(0.0) is None
+    push.close()
+    link.close()
+
+
+def test_closing_wakes_a_thread_that_waits_for_pushes(url: str, prefix: str) -> None:
+    push = Push(url, [prefix], timeout_s=1.0)
+    ended: list[type[Exception]] = []
+
+    def wait() -> None:
+        try:
+            push.receive(30.0)
+        except StoreUnreachable as error:
+            ended.append(type(error))
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    push.close()
+    thread.join(5)
+    assert ended == [StoreUnreachable]
+
+
+def test_a_unix_socket_serves_as_well(tmp_path_factory: pytest.TempPathFactory) -> None:
+    directory = tmp_path_factory.mktemp("s")
+    server = Server(directory / "d", unixsocket=str(directory / "v.sock"))
+    link = Link(f"unix://{directory / 'v.sock'}", timeout_s=1.0)
+    assert link.call("PING") == b"PONG"
+    link.close()
+    server.close()
