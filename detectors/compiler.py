@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -24,9 +25,6 @@ except ImportError:  # pragma: no cover - the daemon extra installs numba
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False}
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-
-COMPILED: bool = numba is not None
-"""Whether kernels run as machine code in this environment."""
 
 
 def kernel(function: _F) -> _F:
@@ -76,11 +74,6 @@ def entry(function: _F) -> _F:
         numba.config.CACHE_DIR = before
 
 
-def plain(function: _F) -> _F:
-    """Return the uncompiled form of a kernel; the kernels that it calls stay as they are."""
-    return cast("_F", getattr(function, "py_func", function))
-
-
 def _cache_directory() -> str | None:
     """Return a directory only this user writes to (cached code is executed), or None."""
     if numba.config.CACHE_DIR:
@@ -90,12 +83,19 @@ def _cache_directory() -> str | None:
     for source in sorted(package.glob("*.py")):
         digest.update(source.read_bytes())
     name = f"kernels-{digest.hexdigest()[:16]}"
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    for candidate in (package / "__pycache__" / name, home / "killcord" / name):
-        try:
-            candidate.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            continue
-        if os.access(candidate, os.W_OK):
-            return str(candidate)
-    return None
+    beside = package / "__pycache__" / name
+    if _is_ours(beside):
+        for stale in beside.parent.glob("kernels-*"):  # of sources that are no more
+            if stale != beside:
+                shutil.rmtree(stale, ignore_errors=True)
+        return str(beside)
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "killcord" / name
+    return str(home) if _is_ours(home) else None
+
+
+def _is_ours(directory: Path) -> bool:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(directory, os.W_OK)

@@ -113,13 +113,17 @@ _Words = tuple[str, str, str]
 
 
 def _counts(scores: Scores, i: int, k: int) -> str:
-    seen, of = _times(scores.seen[i, k]), _times(scores.of[i, k])
-    peer_seen, peer_of = _times(scores.peer_seen[i, k]), _times(scores.peer_of[i, k])
-    return f"{seen} of {of} times by this agent, {peer_seen} of {peer_of} by the fleet"
+    own = _share(float(scores.seen[i, k]), float(scores.of[i, k]))
+    fleet = _share(float(scores.peer_seen[i, k]), float(scores.peer_of[i, k]))
+    return f"{own} for this agent, {fleet} for the fleet"
 
 
-def _times(count: float) -> str:
-    return f"{math.ceil(count):,}"
+def _share(seen: float, of: float) -> str:
+    """Return "3 of 412 times"; a part may outlive its total in a bounded table, so the larger counts."""
+    times = math.ceil(max(seen, of))
+    if times == 0:
+        return "never yet"
+    return f"{math.ceil(seen):,} of {times:,} times"
 
 
 def _transition(scores: Scores, i: int, subject: Subject) -> _Words:
@@ -129,7 +133,7 @@ def _transition(scores: Scores, i: int, subject: Subject) -> _Words:
         "at the start of a session" if key == 0 else f"after `{name}`" if name else "after the tool before it"
     )
     counts = _counts(scores, i, TRANSITION)
-    return f"`{subject.tool}` {before}", counts, f"`{subject.tool}` {before} was seen {counts}"
+    return f"`{subject.tool}` {before}", counts, f"`{subject.tool}` {before}: {counts}"
 
 
 def _argument(scores: Scores, i: int, k: int, subject: Subject) -> tuple[int, str, str]:
@@ -152,7 +156,11 @@ def _novelty(scores: Scores, i: int, subject: Subject) -> _Words:
         "new to this agent and all its peers",
     )[outcome]
     counts = _counts(scores, i, NOVELTY)
-    return observed, counts, f"Value{value} of {name} in `{subject.tool}` is {observed}; that was so {counts}"
+    return (
+        observed,
+        counts,
+        f"Value{value} of {name} in `{subject.tool}` is {observed}; so far that was the case {counts}",
+    )
 
 
 def _source(scores: Scores, i: int, subject: Subject) -> _Words:
@@ -160,20 +168,26 @@ def _source(scores: Scores, i: int, subject: Subject) -> _Words:
     known = subject.arg_sources[at] if subject.arg_sources and 0 <= at < len(subject.arg_sources) else None
     observed = f"from `{known}`" if known else "from an unusual source"
     counts = _counts(scores, i, SOURCE)
-    return observed, counts, f"Value{value} of {name} in `{subject.tool}` came {observed}; it did so {counts}"
+    return (
+        observed,
+        counts,
+        f"Value{value} of {name} in `{subject.tool}` came {observed}; so far it did {counts}",
+    )
 
 
 def _size(scores: Scores, i: int, subject: Subject) -> _Words:
     observed = f"{int(scores.observed[i, SIZE]):,} characters"
     counts = _counts(scores, i, SIZE)
-    return observed, counts, f"Arguments of {observed} for `{subject.tool}`; about that size {counts}"
+    return observed, counts, f"Arguments of {observed} for `{subject.tool}`; about that size so far {counts}"
 
 
 def _rhythm(scores: Scores, i: int, subject: Subject) -> _Words:
     observed = f"{_duration(float(scores.observed[i, RHYTHM]))} after the agent's previous action"
     usual = float(scores.expected[i, RHYTHM])
     counts = _counts(scores, i, RHYTHM)
-    expected = counts if math.isnan(usual) else f"usually about {_duration(usual)}; such a gap {counts}"
+    expected = (
+        counts if math.isnan(usual) else f"usually about {_duration(usual)}; such a gap so far {counts}"
+    )
     return observed, expected, f"Called {observed}, {expected}"
 
 
@@ -181,7 +195,7 @@ def _rate(scores: Scores, i: int, subject: Subject) -> _Words:
     observed = f"{float(scores.observed[i, RATE]):,.0f} actions in about a minute"
     usual = float(scores.expected[i, RATE])
     counts = _counts(scores, i, RATE)
-    expected = counts if math.isnan(usual) else f"usually about {usual:,.0f}; such a rate {counts}"
+    expected = counts if math.isnan(usual) else f"usually about {usual:,.0f}; such a rate so far {counts}"
     return observed, expected, f"The agent took {observed}, {expected}"
 
 

@@ -59,35 +59,36 @@ def row_dtype(externals: int) -> np.dtype[np.void]:
     """
     signals = EXTERNAL + externals
     slots = max(externals, 1)  # an empty nested array is not compiled
-    return np.dtype(
-        [
-            ("last_ts_s", np.float64),
-            ("span_s", np.float64),
-            ("rate", np.float64),
-            ("acted", np.int64),
-            ("learned", np.int64),
-            ("recalibrating", np.int64),
-            ("external_mean", np.float64, (slots,)),
-            ("external_var", np.float64, (slots,)),
-            ("external_seen", np.float64, (slots,)),
-            ("session_tools", np.uint64, (SESSIONS,)),
-            ("pair_keys", np.uint32, (PAIR_SETS, WAYS)),
-            ("slot_keys", np.uint32, (SLOT_SETS, WAYS)),
-            ("values", np.uint32, (VALUE_SETS, WAYS)),
-            ("sessions", np.uint32, (SESSIONS,)),
-            ("versions", np.uint32, (VERSIONS,)),
-            ("pending", np.uint32, (PENDING,)),
-            ("pending_tools", np.uint32, (PENDING,)),
-            ("pair_counts", np.uint16, (PAIR_SETS, WAYS)),
-            ("slot_counts", np.uint16, (SLOT_SETS, WAYS, NOVEL_KINDS)),
-            ("rhythm", np.uint16, (GAP_BINS,)),
-            ("pace", np.uint16, (RATE_BINS,)),
-            ("tails", np.uint16, (signals, SCORE_BINS)),
-            ("fused", np.uint16, (FUSED_OWN,)),
-            ("pending_bins", np.uint8, (PENDING, 2)),
-        ],
-        align=True,
-    )
+    fields = [
+        ("last_ts_s", np.float64),
+        ("span_s", np.float64),
+        ("rate", np.float64),
+        ("acted", np.int64),
+        ("learned", np.int64),
+        ("recalibrating", np.int64),
+        ("external_mean", np.float64, (slots,)),
+        ("external_var", np.float64, (slots,)),
+        ("external_seen", np.float64, (slots,)),
+        ("session_tools", np.uint64, (SESSIONS,)),
+        ("pair_keys", np.uint32, (PAIR_SETS, WAYS)),
+        ("slot_keys", np.uint32, (SLOT_SETS, WAYS)),
+        ("values", np.uint32, (VALUE_SETS, WAYS)),
+        ("sessions", np.uint32, (SESSIONS,)),
+        ("versions", np.uint32, (VERSIONS,)),
+        ("pending", np.uint32, (PENDING,)),
+        ("pending_tools", np.uint32, (PENDING,)),
+        ("pair_counts", np.uint16, (PAIR_SETS, WAYS)),
+        ("slot_counts", np.uint16, (SLOT_SETS, WAYS, NOVEL_KINDS)),
+        ("rhythm", np.uint16, (GAP_BINS,)),
+        ("pace", np.uint16, (RATE_BINS,)),
+        ("tails", np.uint16, (signals, SCORE_BINS)),
+        ("fused", np.uint16, (FUSED_OWN,)),
+        ("pending_bins", np.uint8, (PENDING, 2)),
+    ]
+    # Larger fields come first, so all are aligned. What is left to the next multiple of eight gets a name: unnamed
+    # padding is not copied, and equal models would differ in their bytes.
+    spare = -np.dtype(fields).itemsize % 8
+    return np.dtype([*fields, ("spare", np.uint8, (spare,))] if spare else fields, align=True)
 
 
 class Fleet(NamedTuple):
