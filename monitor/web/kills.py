@@ -15,6 +15,7 @@ from starlette.responses import Response
 from killswitch import (
     Containment,
     InvalidRequest,
+    InvalidTarget,
     KillswitchError,
     Outcome,
     Revocation,
@@ -52,7 +53,7 @@ async def get_revocations(request: Request) -> Response:
     switch = services(request).switch
     snapshot, points = await _in_thread(lambda: (switch.snapshot(), switch.points()))
     now_s = time.time()
-    records = [_fields(record) for record in snapshot.revocations.values() if record.in_force(now_s)]
+    records = [_fields(record) for record in snapshot.revocations.values() if record.level_at(now_s)]
     listed = [msgspec.to_builtins(point) for point in points]
     return json({"epoch": snapshot.epoch, "revocations": records, "points": listed})
 
@@ -112,6 +113,8 @@ def _answer(target: str, outcome: Outcome, containment: Containment) -> Response
 async def _in_thread(call: Callable[[], T]) -> T:
     try:
         return await asyncio.to_thread(call)
+    except InvalidTarget as error:
+        raise Problem(422, f"target: {error.problem}", "target") from error
     except InvalidRequest as error:
         raise Problem(422, str(error), error.field) from error
     except StoreUnreachable as error:

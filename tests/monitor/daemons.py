@@ -55,6 +55,7 @@ class RunningDaemon:
         deadline_s = time.monotonic() + READY_TIMEOUT_S
         while b"ready" not in (self.process.stdout.read() or b""):
             if self.process.poll() is not None or time.monotonic() > deadline_s:
+                self.kill()
                 raise AssertionError(f"the daemon did not start:\n{self.log()[-3000:]}")
             time.sleep(0.02)
         address = json.loads((self.state / "daemon.json").read_text())
