@@ -28,7 +28,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def kernel(function: _F) -> _F:
-    """Compile a building block that only other kernels call.
+    """Compile a small building block into the kernels that call it.
 
     Parameters
     ----------
@@ -43,6 +43,13 @@ def kernel(function: _F) -> _F:
     if numba is None:  # pragma: no cover - the daemon extra installs numba
         return function
     return cast("_F", numba.njit(**_OPTIONS, forceinline=True)(function))
+
+
+def routine(function: _F) -> _F:
+    """Compile a larger building block: called instead of inlined, which keeps compilation short."""
+    if numba is None:  # pragma: no cover - the daemon extra installs numba
+        return function
+    return cast("_F", numba.njit(**_OPTIONS)(function))
 
 
 def entry(function: _F) -> _F:

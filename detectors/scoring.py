@@ -272,99 +272,85 @@ def move_on(row: Row, tool: np.uint64, session: int, ts_s: float, gap_s: float, 
 
 
 @kernel
-def one(rows: Table, fleet: Fleet, batch: Batch, rules: Rules, results: Table, look: bool, i: int) -> None:
-    """Do everything for action `i` of a batch; if only to look, change nothing."""
+def recall(row: Row, action: int) -> tuple[int, int, int]:
+    """Return previous tool, gap and pace of a formerly flagged action, and forget them; -1 each if unknown."""
+    for i in range(PENDING):
+        if row["pending"][i] == action:
+            row["pending"][i] = 0
+            gap = int(row["pending_bins"][i, 0])
+            pace = int(row["pending_bins"][i, 1])
+            return (
+                int(row["pending_tools"][i]),
+                gap if gap != _UNKNOWN else -1,
+                pace if pace != _UNKNOWN else -1,
+            )
+    return -1, -1, -1
+
+
+@kernel
+def one(rows: Table, fleet: Fleet, batch: Batch, rules: Rules, results: Table, mode: int, i: int) -> None:
+    """Do everything for action `i` of a batch; modes as for `run`."""
     row = rows[batch.rows[i]]
     out = results[i]
     clear(out)
+    is_late = mode > SCORE
+    weight = mode if is_late else UNIT
     tool = int(batch.tools[i])
     session = int(batch.sessions[i])
     if session == 0:
         session = _NO_SESSION
     ts_s = float(batch.ts_s[i])
-    if not look:
+    if mode == SCORE:
         note_version(row, int(batch.versions[i]), rules)
+    before = previous_tool(row, session)
     gap_s = ts_s - row["last_ts_s"] if math.isfinite(ts_s) else math.nan
     level = decayed(row["rate"], gap_s)
-    before = previous_tool(row, session)
     previous = fold(before)
-    size = size_bin(float(batch.sizes[i]))
     gap = gap_bin(gap_s)
     pace = pace_bin(level) if math.isfinite(ts_s) else -1
+    if is_late:
+        previous, gap, pace = recall(row, fingerprint(batch, i))
+    size = size_bin(float(batch.sizes[i]))
     first = batch.starts[i]
     last = batch.starts[i + 1]
-    out["previous"] = before
     observe(row, fleet, out, tool, previous, size, gap, pace, batch.args, first, last)
+    out["previous"] = before
     for column in range(batch.external.shape[1]):
         score_external(row, out, column, batch.external[i, column])
     calibrate(row, fleet, out)
-    judge(row, fleet, out, rules)
-    tell(row, out, float(batch.sizes[i]), gap_s, level)
-    if look:
+    if not is_late:
+        judge(row, fleet, out, rules)
+        tell(row, out, float(batch.sizes[i]), gap_s, level)
+    if mode == LOOK:
         return
     if out["flagged"]:
         remember(row, fingerprint(batch, i), previous, gap, pace)
     elif batch.teach[i]:
-        learn_everything(row, fleet, out, rules, UNIT)
-        learn(row, fleet, tool, previous, size, gap, pace, batch.args, first, last, UNIT)
+        learn_everything(row, fleet, out, rules, weight)
+        learn(row, fleet, tool, previous, size, gap, pace, batch.args, first, last, weight)
         for column in range(batch.external.shape[1]):
             learn_external(row, column, batch.external[i, column])
-        row["learned"] += 1
-    move_on(row, batch.tool_hashes[i], session, ts_s, gap_s, level)
-
-
-@kernel
-def late(rows: Table, fleet: Fleet, batch: Batch, rules: Rules, results: Table, weight: int, i: int) -> None:
-    """Teach action `i`, which was flagged when it happened.
-
-    Its context (previous tool, gap, rate) is used if the agent's row still has it; if more than six were
-    flagged since, only what the action itself shows is learned: tool, arguments, sources, size.
-    """
-    row = rows[batch.rows[i]]
-    out = results[i]
-    clear(out)
-    previous = -1
-    gap = -1
-    pace = -1
-    action = fingerprint(batch, i)
-    for j in range(PENDING):
-        if row["pending"][j] == action:
-            previous = int(row["pending_tools"][j])
-            gap = int(row["pending_bins"][j, 0])
-            pace = int(row["pending_bins"][j, 1])
-            row["pending"][j] = 0
-            break
-    gap = -1 if gap == _UNKNOWN else gap
-    pace = -1 if pace == _UNKNOWN else pace
-    tool = int(batch.tools[i])
-    size = size_bin(float(batch.sizes[i]))
-    first = batch.starts[i]
-    last = batch.starts[i + 1]
-    observe(row, fleet, out, tool, previous, size, gap, pace, batch.args, first, last)
-    calibrate(row, fleet, out)
-    learn_everything(row, fleet, out, rules, weight)
-    learn(row, fleet, tool, previous, size, gap, pace, batch.args, first, last, weight)
-    if weight >= UNIT:
-        row["learned"] += 1
+        row["learned"] += 1 if weight == UNIT else 0
+    if not is_late:
+        move_on(row, batch.tool_hashes[i], session, ts_s, gap_s, level)
 
 
 @entry
 def run(rows: Table, fleet: Fleet, batch: Batch, rules: Rules, results: Table, mode: int) -> None:
     """Take a batch in order; the answers go to `results`, the models change in place.
 
-    One entry point for all that can be done, because each entry costs a compilation of everything below it.
+    One path for all that can be done, because the compiler takes its time for each.
 
     Parameters
     ----------
     rows, fleet, batch, rules, results
         Models, actions, settings, and one output an action.
     mode
-        `SCORE`: score, judge and learn new actions. `LOOK`: score and judge only, as if each came next. 1 to
-        `UNIT`: teach formerly flagged actions with this weight.
+        `SCORE`: score, judge and learn new actions. `LOOK`: score and judge only, as if each came next. 1 to `UNIT`:
+        teach formerly flagged actions with this weight. Their context (previous tool, gap, rate) is used if the
+        agent's row still has it; if more than six were flagged since, only what the action itself shows is
+        learned: tool, arguments, sources, size.
 
     """
     for i in range(batch.rows.shape[0]):
-        if mode <= SCORE:
-            one(rows, fleet, batch, rules, results, mode == LOOK, i)
-        else:
-            late(rows, fleet, batch, rules, results, mode, i)
+        one(rows, fleet, batch, rules, results, mode, i)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from detectors.compiler import kernel
+from detectors.compiler import kernel, routine
 from detectors.layout import WAYS
 
 Table = Any  # a numpy array; compiled code specialises on its type
@@ -51,7 +51,7 @@ def count(keys: Table, counts: Table, key: int) -> int:
     return int(counts[home, way]) if way >= 0 else 0
 
 
-@kernel
+@routine
 def bump(keys: Table, counts: Table, key: int, weight: int, limit: int) -> None:
     """Add to a key's count.
 
@@ -86,7 +86,7 @@ def kinds(keys: Table, counts: Table, key: int, outcome: int) -> tuple[int, int]
     return int(counts[home, way, outcome]), int(total(counts[home, way]))
 
 
-@kernel
+@routine
 def bump_slot(keys: Table, counts: Table, key: int, outcome: int, weight: int, limit: int) -> None:
     """Add to one outcome of a context; makes room as `bump` does."""
     home = (key * keys.shape[0]) >> 32
@@ -119,7 +119,7 @@ def total(counts: Table) -> int:
     return answer
 
 
-@kernel
+@routine
 def shrink(counts: Table, bits: int) -> None:
     """Divide every count by a power of two."""
     flat = counts.flat
@@ -133,7 +133,7 @@ def knows(values: Table, key: int) -> bool:
     return find(values, (key * values.shape[0]) >> 32, key) >= 0
 
 
-@kernel
+@routine
 def keep(values: Table, key: int, firm: bool) -> None:
     """Remember a value as the most recent of its set; if not firm, as the first to be forgotten again."""
     home = (key * values.shape[0]) >> 32
