@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
+from killswitch.targets import value_problem
 from monitor.errors import ActionError
 
 VERSION = 1
@@ -22,6 +23,11 @@ VERSION = 1
 MAX_EXTRA_BYTES = 4096
 """Security limit: unknown fields of one action are kept, up to this many bytes of JSON."""
 
+MAX_DEPTH = 64
+"""Security limit: how deep values may be nested. What is taken in must be readable again when the log is replayed."""
+
+Id = Annotated[str, Meta(min_length=1, max_length=128)]
+"""As long as the kill switch takes an id as evidence: an action must not be able to make its own kill invalid."""
 Name = Annotated[str, Meta(min_length=1, max_length=512)]
 Short = Annotated[str, Meta(min_length=1, max_length=256)]
 Text = Annotated[str, Meta(max_length=8192)]
@@ -33,7 +39,7 @@ class Result(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What became of the call; known only afterwards and never used to score the same action."""
 
     ok: bool | None = None
-    chars: Annotated[int, Meta(ge=0)] | None = None
+    chars: Annotated[int, Meta(ge=0, le=2**53)] | None = None
     duration_ms: Annotated[float, Meta(ge=0)] | None = None
     cost: Annotated[float, Meta(ge=0)] | None = None
 
@@ -41,7 +47,7 @@ class Result(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 class Action(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One call by one agent. See the field table in `docs/actions.md`."""
 
-    id: Short
+    id: Id
     ts: Instant | EpochSeconds
     agent_id: Name
     tool: Short
@@ -69,6 +75,7 @@ class Action(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 _KNOWN = frozenset(Action.__struct_fields__) - {"extra"}
 _MAX_TS_S = 4_102_444_800.0
+_UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 _decode_json = msgspec.json.Decoder().decode
 _decode_action = msgspec.json.Decoder(Action).decode
 _encode_json = msgspec.json.Encoder().encode
@@ -87,7 +94,7 @@ def parse_action(document: bytes | str | msgspec.Raw) -> Action:
     """
     try:
         action = _decode_action(document)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except _UNREADABLE:
         return _parse_with_care(document)
     # A document that carries a field *named* "extra" must not pass its content off as ours.
     return _parse_with_care(document) if action.extra else _checked(action)
@@ -97,7 +104,7 @@ def _parse_with_care(document: bytes | str | msgspec.Raw) -> Action:
     """Parse what the fast path would not take: unknown fields, a bare name as chain, and all that is wrong."""
     try:
         fields = _decode_json(document)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except _UNREADABLE as error:
         raise ActionError("", f"not one JSON value: {error}") from error
     return action_from_fields(fields)
 
@@ -113,6 +120,8 @@ def action_from_fields(fields: object) -> Action:
         return _checked(msgspec.convert(_one_human_is_a_chain(fields), Action, strict=True))
     except msgspec.ValidationError as error:
         raise _named(error) from error
+    except RecursionError as error:
+        raise ActionError("", f"values are nested deeper than {MAX_DEPTH}") from error
 
 
 def _checked(action: Action) -> Action:
@@ -121,7 +130,42 @@ def _checked(action: Action) -> Action:
         raise ActionError("ts", "the time is outside 1970 to 2099")
     if action.v != VERSION:
         raise ActionError("v", f"version {action.v} is not known here; this daemon reads version {VERSION}")
+    if not action.id.strip():
+        raise ActionError("id", "is blank")
+    _require_stoppable(action)
+    if _is_deeper(action.args, MAX_DEPTH + 1):
+        raise ActionError("args", f"values are nested deeper than {MAX_DEPTH}")
+    if action.extra and _is_deeper(action.extra, MAX_DEPTH + 1):
+        raise ActionError("extra", f"values are nested deeper than {MAX_DEPTH}")
     return action
+
+
+def _require_stoppable(action: Action) -> None:
+    """Refuse names that the kill switch could not take: what cannot be stopped must not act."""
+    names = (action.agent_id, action.tool, action.session_id, action.credential, *action.on_behalf_of)
+    for name in names:
+        if name and not name.isprintable():  # quick, and wider than what is refused
+            problem = value_problem(name)
+            if problem:
+                raise ActionError(_field_of(action, name), problem)
+
+
+def _field_of(action: Action, name: str) -> str:
+    for field in ("agent_id", "tool", "session_id", "credential"):
+        if getattr(action, field) == name:
+            return field
+    return f"on_behalf_of[{action.on_behalf_of.index(name)}]"
+
+
+def _is_deeper(container: Any, levels: int) -> bool:
+    """Return whether containers stand in each other more than `levels` deep; a plain loop, since every action pays."""
+    if levels == 0:
+        return True
+    for item in container.values() if container.__class__ is dict else container:
+        kind = item.__class__
+        if (kind is dict or kind is list) and _is_deeper(item, levels - 1):
+            return True
+    return False
 
 
 def parse_document(body: bytes) -> Iterator[Action | ActionError]:
@@ -135,7 +179,7 @@ def parse_document(body: bytes) -> Iterator[Action | ActionError]:
         return
     try:
         elements = _decode_array(stripped)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except _UNREADABLE as error:
         yield ActionError("", f"not a JSON array: {error}", body)
         return
     yield from _parse_each(elements)
@@ -145,6 +189,10 @@ def _documents(body: bytes) -> list[bytes]:
     """Return the lines of NDJSON, or the whole body where it is one object spread over several lines."""
     lines = body.splitlines()
     if len(lines) > 1 and lines[0].strip() == b"{":
+        try:
+            _decode_json(body)
+        except _UNREADABLE:
+            return lines  # a first line that was cut short costs only itself
         return [body]
     return lines
 

