@@ -71,6 +71,7 @@ class Response(_Section):
     suspend_s: Positive = 3600.0
     false_alerts_per_agent_day: Positive = 0.1
     false_kills_per_agent_day: Positive = 0.001
+    evidence_window_s: Positive = 3600.0
     max_automatic_kills: Count = 5
     automatic_kills_window_s: Positive = 600.0
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -85,13 +86,18 @@ class Killer:
 
 
 def write_revocation(switch: Switch, request: RevocationRequest) -> None:
-    """Have the store apply the request, once however often it is asked; raises `KillswitchError`."""
+    """Have the store apply the request, once however often it is asked; raises `KillswitchError`.
+
+    A suspension lasts as long as the policy says, counted from now: time in which the store was away, or in which the
+    action waited in a backlog, would else eat it up, and what ends in the past binds nobody and is refused.
+    """
+    ends = request.expires_at_s
     switch.revoke(
         Target.parse(request.target),
         reason=request.reason,
         by=BY,
         level=request.level,
-        expires_at_s=request.expires_at_s,
+        expires_at_s=None if ends is None else time.time() + (ends - request.at_s),
         change_id=request.change_id,
         evidence=request.evidence,
     )

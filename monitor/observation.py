@@ -102,10 +102,21 @@ class Observer:
             credential=action.credential,
             policy=action.policy,
             proof_digest=self._digest(action.proof) if action.proof else None,
-            args=action.args if self._store_args else None,
-            extra=action.extra,
+            args=_storable(action.args) if self._store_args else None,
+            extra=_storable(action.extra) if action.extra else {},
         )
 
     def _digest(self, value: Mapping[str, Any] | str) -> bytes:
         """Keyed BLAKE2b-128 (RFC 7693) over JSON with sorted keys."""
         return hashlib.blake2b(_canonical(value), key=self._key, digest_size=16).digest()
+
+
+def _storable(value: Any) -> Any:
+    """Return the value with integers that MessagePack cannot hold as their decimal text."""
+    if isinstance(value, dict):
+        return {name: _storable(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_storable(item) for item in value]
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
+        return str(value)
+    return value

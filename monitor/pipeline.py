@@ -19,7 +19,7 @@ from monitor.config import Config
 from monitor.inventory import AgentRecord, Inventory
 from monitor.observation import Observation
 from monitor.quarantine import Held, Quarantine
-from monitor.response import Decision, ResponsePolicy
+from monitor.response import Decision, Flagged, ResponsePolicy
 from monitor.river_columns import RiverColumns
 from monitor.words import Words, subject
 
@@ -169,9 +169,9 @@ class Pipeline:
         outcomes: Outcomes,
     ) -> None:
         record.alerts += 1
+        p, alert_p = float(scores.p[i]), float(scores.threshold_p[i])
         decision = self._policy.decide(
-            p=float(scores.p[i]),
-            alert_p=float(scores.threshold_p[i]),
+            Flagged(action.agent_id, action.session_id, action.ts_s, p, alert_p),
             may_kill=self.calibration(action.agent_id).state == "calibrated",
             is_stopped=action.agent_id in self._stopped,
             now_s=now_s,

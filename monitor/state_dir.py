@@ -21,6 +21,7 @@ from monitor.errors import DaemonError
 
 ROLES = ("ingest", "feed", "kill")
 TOKEN_BYTES = 24
+SECRET_BYTES = 32
 
 
 class Address(NamedTuple):
@@ -47,8 +48,13 @@ class StateDir:
         """Return the installation's secret, made on first use. Losing it makes old digests unverifiable."""
         file = self.path / "secret"
         if not file.exists():
-            write_private(file, secrets.token_bytes(32))
-        return file.read_bytes()
+            write_private(file, secrets.token_bytes(SECRET_BYTES))
+        secret = file.read_bytes()
+        if len(secret) != SECRET_BYTES:
+            raise DaemonError(
+                f"{file} has {len(secret)} bytes, not {SECRET_BYTES}: bring it back from a copy"
+            )
+        return secret
 
     def tokens(self) -> dict[str, str]:
         """Return the bearer token of each role, made on first use."""
@@ -56,7 +62,11 @@ class StateDir:
         if not file.exists():
             tokens = {role: secrets.token_urlsafe(TOKEN_BYTES) for role in ROLES}
             write_private(file, json.dumps(tokens, indent=1).encode())
-        return {role: str(token) for role, token in json.loads(file.read_text()).items()}
+        try:
+            kept = json.loads(file.read_text())
+            return {role: str(kept[role]) for role in ROLES}
+        except (ValueError, TypeError, KeyError) as error:
+            raise DaemonError(f"{file} is damaged ({error!r}): delete it, and new tokens are made") from error
 
     def announce(self, address: Address) -> None:
         """Say where the daemon is."""

@@ -23,7 +23,7 @@ def run(options: argparse.Namespace) -> int:
     records = [
         record
         for target, record in sorted(snapshot.revocations.items(), key=lambda item: str(item[0]))
-        if record.in_force(now_s) and wanted in (None, target)
+        if record.level_at(now_s) and wanted in (None, target)
     ]
     print(
         json.dumps(_fields(snapshot.epoch, records, points))

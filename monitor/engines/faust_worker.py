@@ -1,138 +1,126 @@
 """The cluster engine, thin: one Faust worker drives the very same pipeline from a Kafka topic.
 
-    topic killcord.actions ─► parse ─► pipeline.step ─► revocations (store) ─► topic killcord.alerts ─► offset
+    topic killcord.actions ─► shard (parse, pipeline.step) ─► topic killcord.alerts
+                                        └─► killer ─► store      then: checkpoint ─► offset
 
-A record's value is what `POST /v1/actions` takes: one action, an array, or NDJSON; its key is the agent's id. An effect
-comes before the offset of its cause is acknowledged, and every effect is idempotent by its id, so delivery at least
-once never kills twice. One worker; its models live in memory only: after a restart they learn anew.
+A record's value is what `POST /v1/actions` takes: one action, an array, or NDJSON; its key is the agent's id. Delivery
+is at least once and every effect is idempotent by its id: see `monitor.engines.shard`. The clock of the response
+policy is the record's time stamp, so let the broker set it (`message.timestamp.type=LogAppendTime`).
+
+One worker a group for now: the models are in its state directory, and no other worker could take its agents over.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
 import signal
-import time
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import faust
 import msgspec
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
 
 from detectors import warm_up
-from killswitch import StoreUnreachable, Switch
-from monitor.action import Action, parse_document
+from killswitch import KillswitchError, Switch
+from monitor.alerts import Alert
 from monitor.config import Config
-from monitor.dead_letters import DeadLetter, DeadLetters
 from monitor.engines.embedded import alert_message
+from monitor.engines.kafka_address import KafkaAddress, parse_kafka_address, require_topics
+from monitor.engines.shard import Shard
 from monitor.errors import DaemonError
-from monitor.killer import FIRST_RETRY_S, LAST_RETRY_S, write_revocation
-from monitor.observation import Observation, Observer
-from monitor.pipeline import Outcomes, Pipeline, RevocationRequest
-from monitor.seen_ids import SeenIds
-from monitor.state_dir import StateDir
-from monitor.store import open_store
+from monitor.killer import Killer
+from monitor.state_dir import Address, StateDir
+from monitor.store import Store, open_store
 
 log = logging.getLogger("killcord.cluster")
 
-ACTIONS_TOPIC = "killcord.actions"
-ALERTS_TOPIC = "killcord.alerts"
-GROUP = "killcord"
 START_TIMEOUT_S = 30.0
+SAVE_TIMEOUT_S = 5.0
 STOP_TIMEOUT_S = 20.0
+POLL_S = 0.05
+LOOK_INTERVAL_S = 1.0
+EXPIRE_EVERY_LOOKS = 10
+
+MAX_HELD_RECORDS = 50_000
+MAX_HELD_BYTES = 64 * 1024 * 1024
+"""Security limits on memory: so much is processed without being acknowledged, then a checkpoint comes early."""
 
 
 def run_worker(engine_url: str, config: Config, state_path: Path, redis_url: str) -> int:
-    """Run one worker until SIGTERM or Ctrl-C; 1 if it had to give up.
+    """Run one worker until SIGTERM or Ctrl-C; returns 1 if it had to give up.
 
     Raises
     ------
+    ConfigError
+        If the address names no broker.
     DaemonError
         If the broker or a topic is not there.
     """
+    address = parse_kafka_address(engine_url)
     state = StateDir(state_path)
+    asyncio.run(require_topics(address, START_TIMEOUT_S))
     with open_store(redis_url or config.killswitch.redis_url, state) as store, Switch(store.url) as switch:
-        worker = Worker(config, state, switch)
-        return asyncio.run(worker.run(urlsplit(engine_url).netloc))
+        state.announce(Address(str(address), store.url, os.getpid()))
+        try:
+            return asyncio.run(_serve(address, config, state, store, switch))
+        finally:
+            state.retract()
+
+
+async def _serve(address: KafkaAddress, config: Config, state: StateDir, store: Store, switch: Switch) -> int:
+    await asyncio.to_thread(warm_up)
+    with Killer(
+        switch, lambda request, why: log.critical("no kill of %s: %s", request.target, why)
+    ) as killer:
+        worker = Worker(config, state, killer)
+        log.info("starting: %s", await asyncio.to_thread(worker.shard.resume))
+        with _following(switch, worker.shard):
+            return await worker.run(address, store, switch)
 
 
 class Worker:
-    """Reads actions, steps the pipeline, sees to the outcomes, then acknowledges."""
+    """Reads records, has the shard take them, and acknowledges them once a checkpoint covers them."""
 
-    def __init__(self, config: Config, state: StateDir, switch: Switch) -> None:
-        self._pipeline = Pipeline(config)
-        self._observer = Observer(state.secret(), store_args=config.log.store_args == "full")
-        self._seen = SeenIds(config.log.dedupe_ids, int.from_bytes(state.secret()[:8], "little"))
-        self._dead_letters = DeadLetters(state.path / "dead-letters.ndjson")
+    def __init__(self, config: Config, state: StateDir, killer: Killer) -> None:
+        self.shard = Shard(config, state, killer.submit, self._publish)
+        self._killer = killer
+        self._interval_s = config.log.checkpoint_interval_s
         self._data_dir = state.path / "faust"
-        self._switch = switch
         self._alerts: Any = None
+        self._held: list[Any] = []  # events that are processed and not acknowledged
+        self._held_bytes = 0
+        self._steady = asyncio.Lock()  # held while the models and the effects are not in step
 
-    async def run(self, broker: str) -> int:
-        """Work until a signal, a failed effect, or Faust's own end; return the exit status."""
-        await _require_topics(broker)
-        await asyncio.to_thread(warm_up)
+    async def run(self, address: KafkaAddress, store: Store, switch: Switch) -> int:
+        """Work until a signal, a failure, or Faust's own end; return the exit status."""
         over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, _finish, over, None)
-        app = self._app(broker, over)
-        await asyncio.wait_for(app.start(), START_TIMEOUT_S)
-        print(f"ready kafka://{broker}", flush=True)  # noqa: T201 - what a supervisor waits for
-        await _until_over(app, over)
-        failure = over.exception() if over.done() else RuntimeError("Faust ended by itself")
+        app = self._app(address, over)
+        try:
+            await asyncio.wait_for(app.start(), START_TIMEOUT_S)
+        except TimeoutError as error:
+            raise DaemonError(f"Faust did not start within {START_TIMEOUT_S:g} s; see the log") from error
+        print(f"ready {address}", flush=True)  # noqa: T201 - what a supervisor waits for
+        async with _until(over, self._save_regularly()), _until(over, _look_after(store, switch)):
+            failure = await _end_of(app, over)
         if failure:
-            log.critical("the worker gave up: %s", failure)
-        return 1 if failure else 0
+            log.critical("the worker gave up: %s", failure, exc_info=failure)
+        else:
+            await self._save_before_the_end()
+        return 1 if await _stop(app) or failure else 0
 
-    async def take(self, value: bytes, timestamp_s: float, offset: int) -> None:
-        """Do all that one record asks for; returns when every effect is durable."""
-        actions = await self._parse(value)
-        outcomes = self._pipeline.step(actions, timestamp_s, first_seq=offset)
-        await self._see_to(outcomes)
+    # -- records --------------------------------------------------------------------------------------------------
 
-    async def _parse(self, value: bytes) -> list[Observation]:
-        actions, letters = [], []
-        for parsed in parse_document(value):
-            if not isinstance(parsed, Action):
-                letters.append(DeadLetter(parsed.document, parsed.field, str(parsed)))
-            elif self._seen.is_new(parsed.agent_id, parsed.id):
-                actions.append(self._observer.observe(parsed))
-        if letters:
-            await asyncio.to_thread(self._dead_letters.write, letters)
-        return actions
-
-    async def _see_to(self, outcomes: Outcomes) -> None:
-        for request in outcomes.requests:
-            await asyncio.to_thread(self._revoke, request)
-        sent = [
-            await self._alerts.send(
-                key=alert.agent_id.encode(), value=msgspec.json.encode(alert_message(alert))
-            )
-            for alert in outcomes.alerts
-        ]
-        for durable in sent:  # the broker has it on all replicas
-            await durable
-
-    def _revoke(self, request: RevocationRequest) -> None:
-        """Write the revocation, however long the store is away: the offset waits for it."""
-        retry_s = FIRST_RETRY_S
-        while True:
-            try:
-                write_revocation(self._switch, request)
-            except StoreUnreachable as error:
-                log.error("kill of %s is pending: %s", request.target, error)
-                time.sleep(retry_s)
-                retry_s = min(LAST_RETRY_S, retry_s * 2)
-            else:
-                return
-
-    def _app(self, broker: str, over: asyncio.Future[None]) -> Any:
+    def _app(self, address: KafkaAddress, over: asyncio.Future[None]) -> Any:
         app = faust.App(
-            GROUP,
-            broker=f"kafka://{broker}",
+            address.prefix,  # the consumer group
+            broker=[f"kafka://{broker}" for broker in address.servers],
             loop=asyncio.get_running_loop(),
             autodiscover=False,
             web_enabled=False,
@@ -146,54 +134,160 @@ class Worker:
             producer_acks=-1,
             stream_wait_empty=False,  # else stopping waits for a failed record's acknowledgement, for ever
             broker_commit_interval=0.5,
+            broker_session_timeout=6.0,  # after a crash the next worker waits so long for the partitions
+            broker_heartbeat_interval=2.0,
         )
-        self._alerts = app.topic(ALERTS_TOPIC, key_serializer="raw", value_serializer="raw")
-        source = app.topic(ACTIONS_TOPIC, key_serializer="raw", value_serializer="raw")
+        self._alerts = app.topic(address.alerts, key_serializer="raw", value_serializer="raw")
+        source = app.topic(address.actions, key_serializer="raw", value_serializer="raw")
 
         async def score(stream: Any) -> None:
             # noack(): by default Faust acknowledges a record even when its effect raised.
             async for event in stream.noack().events():
                 try:
-                    await self.take(event.value, event.message.timestamp, event.message.offset)
+                    await self._take(event)
                 except (
                     Exception
-                ) as error:  # must not leave the agent: a crashed app cannot be stopped cleanly
+                ) as error:  # a crashed app cannot be stopped cleanly: it must not leave the agent
                     _finish(over, error)
+                if over.done():
                     return  # nothing after the failed record is acknowledged
-                event.ack()
 
         app.agent(source, concurrency=1)(score)
         return app
 
+    async def _take(self, event: Any) -> None:
+        value: bytes = event.value or b""  # a tombstone has none
+        async with self._steady:
+            await self.shard.take(value, event.message.timestamp or 0.0)
+            self._held.append(event)
+            self._held_bytes += len(value)
+        if len(self._held) >= MAX_HELD_RECORDS or self._held_bytes >= MAX_HELD_BYTES or self.shard.is_full:
+            await self._save()
 
-async def _until_over(app: Any, over: asyncio.Future[None]) -> None:
+    async def _publish(self, alerts: Sequence[Alert]) -> None:
+        sent = [
+            await self._alerts.send(
+                key=alert.agent_id.encode(), value=msgspec.json.encode(alert_message(alert))
+            )
+            for alert in alerts
+        ]
+        for durable in sent:  # the broker has it on all replicas
+            await durable
+
+    # -- acknowledging --------------------------------------------------------------------------------------------
+
+    async def _save(self) -> None:
+        """Write a checkpoint once no kill is pending, then acknowledge what it covers."""
+        while True:
+            async with self._steady:
+                if not self._killer.pending():
+                    await self.shard.save()
+                    for event in self._held:
+                        event.ack()
+                    self._held, self._held_bytes = [], 0
+                    return
+            await asyncio.sleep(POLL_S)  # the store is away: the offsets wait for it, the scoring does not
+
+    async def _save_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(self._interval_s)
+            if self._held:
+                await self._save()
+
+    async def _save_before_the_end(self) -> None:
+        """Save if that is possible now; if not, the next worker repeats what this one did since the checkpoint."""
+        try:
+            await asyncio.wait_for(self._save(), SAVE_TIMEOUT_S)
+        except (TimeoutError, OSError) as error:
+            log.warning(
+                "no checkpoint at the end (%s): the records since the last one will be repeated", error
+            )
+
+
+# -- the store ----------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _following(switch: Switch, shard: Shard) -> Iterator[None]:
+    """Let the shard know of every change in the store, whoever wrote it."""
+    loop = asyncio.get_running_loop()
+    stop = threading.Event()
+
+    def follow() -> None:
+        switch.follow(
+            shard.epoch,
+            lambda change: _call(loop, shard.note_change, change),
+            lambda ack: None,
+            stop,
+        )
+
+    thread = threading.Thread(target=follow, name="follow-store", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(SAVE_TIMEOUT_S)
+
+
+def _call(loop: asyncio.AbstractEventLoop, function: Any, argument: Any) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is closed: we are at the end
+        loop.call_soon_threadsafe(function, argument)
+
+
+async def _look_after(store: Store, switch: Switch) -> None:
+    """Start the embedded store again if it died, and sweep the suspensions that ran out."""
+    looks = 0
+    while True:
+        try:
+            await asyncio.to_thread(store.ensure)
+            if looks % EXPIRE_EVERY_LOOKS == 0:
+                await asyncio.to_thread(switch.expire, by="killcord/expiry")
+        except (KillswitchError, DaemonError) as error:
+            log.error("the revocation store: %s", error)
+        looks += 1
+        await asyncio.sleep(LOOK_INTERVAL_S)
+
+
+# -- the end ------------------------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def _until(over: asyncio.Future[None], work: Any) -> AsyncIterator[None]:
+    """Run the work beside the body; if it fails, everything is over."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(lambda done: None if done.cancelled() else _finish(over, done.exception()))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _end_of(app: Any, over: asyncio.Future[None]) -> BaseException | None:
+    """Return when the work is over, with why if it failed."""
     ended = asyncio.create_task(app.wait_until_stopped())
     try:
         await asyncio.wait({over, ended}, return_when=asyncio.FIRST_COMPLETED)
-        await asyncio.wait_for(app.stop(), STOP_TIMEOUT_S)
     finally:
         ended.cancel()
+    return over.exception() if over.done() else DaemonError("Faust ended by itself; see its log above")
 
 
-def _finish(over: asyncio.Future[None], error: Exception | None) -> None:
+async def _stop(app: Any) -> bool:
+    """Stop Faust, which commits what is acknowledged; return whether that failed."""
+    try:
+        await asyncio.wait_for(app.stop(), STOP_TIMEOUT_S)
+    except Exception as error:  # Faust's own or the client's, of any kind: we end anyway
+        log.error("Faust did not stop cleanly: %r", error)
+        return True
+    return False
+
+
+def _finish(over: asyncio.Future[None], error: BaseException | None) -> None:
     if over.done():
         return
     if error:
         over.set_exception(error)
     else:
         over.set_result(None)
-
-
-async def _require_topics(broker: str) -> None:
-    """Faust reads nothing, and says nothing, while a topic is not there; so look first."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker, request_timeout_ms=10_000)
-    try:
-        await asyncio.wait_for(admin.start(), START_TIMEOUT_S)
-        there = set(await admin.list_topics())
-    except (KafkaError, TimeoutError, OSError) as error:
-        raise DaemonError(f"no Kafka broker answers at {broker}: {error}") from error
-    finally:
-        await admin.close()
-    missing = {ACTIONS_TOPIC, ALERTS_TOPIC} - there
-    if missing:
-        raise DaemonError(f"create these topics first: {', '.join(sorted(missing))}")
