@@ -259,7 +259,9 @@ def broken(rng: random.Random) -> tuple[bytes, str | None]:
 @pytest.mark.parametrize("framing", ["ndjson", "array"])
 def test_a_thousand_malformed_documents_lose_no_good_one(framing: str) -> None:
     rng = random.Random(5)
-    lines, wanted, fields = [], [], []
+    lines: list[bytes] = []
+    wanted: list[str] = []
+    fields: list[str | None] = []
     while len(fields) < 1000:
         if rng.random() < 0.3:
             wanted.append(f"good-{len(lines)}")
