@@ -16,26 +16,34 @@ function chance(p) {
   return Number.isFinite(p) ? `p ${probability(p)}` : "";
 }
 
-function reasonItem({ signal, observed, expected, p, sentence }) {
-  const facts = [observed != null && `observed ${plain(observed, 200)}`, expected != null && `expected ${plain(expected, 200)}`].filter(Boolean);
+// A reason in words, with what was observed and expected where the words do not say it already. `title` stands above
+// it: a sentence that is the title is not read twice.
+function reasonItem({ signal, observed, expected, p, sentence }, title) {
+  const facts = [
+    ["observed", observed],
+    ["expected", expected],
+  ].filter(([, value]) => value !== null && value !== undefined && value !== "");
+  const isTitle = sentence === title;
+  const unsaid = facts.filter(([, value]) => isTitle || !String(sentence ?? "").includes(String(value)));
+  const line = (pairs) => pairs.map(([label, value]) => `${label} ${plain(value, 200)}`).join(" · ");
   return el(
     "li",
-    { class: "reason-item", title: [plain(signal, 60), ...facts, Number.isFinite(p) && odds(p)].filter(Boolean).join("\n") },
-    el("span", { class: "reason-sentence" }, plain(sentence) || plain(signal)),
-    el("span", { class: "reason-facts" }, facts.join(" · ")),
+    { class: "reason-item", title: [plain(signal, 60), line(facts), Number.isFinite(p) && odds(p)].filter(Boolean).join("\n") },
+    el("span", { class: "reason-sentence" }, isTitle ? line(unsaid) || plain(signal) : plain(sentence) || plain(signal)),
+    isTitle || !unsaid.length ? null : el("span", { class: "reason-facts" }, line(unsaid)),
     el("span", { class: "reason-p" }, chance(p)),
   );
 }
 
-function reasonList(reasons) {
-  return el("ul", { class: "reasons" }, ...reasons.map((reason) => reasonItem(reason ?? {})));
+function reasonList(reasons, title) {
+  return el("ul", { class: "reasons" }, ...reasons.map((reason) => reasonItem(reason ?? {}, title)));
 }
 
 // What is looked up only when an alert is worth it: the other signals in full, and whose errand it was.
 function details(alert, reasons) {
   const rest = reasons.length - REASONS_SHOWN;
   const summary = rest > 0 ? `${plural(rest, "more signal")} and details` : "Details";
-  const body = [rest > 0 && reasonList(reasons.slice(REASONS_SHOWN)), factList(alert)].filter(Boolean);
+  const body = [rest > 0 && reasonList(reasons.slice(REASONS_SHOWN), alert.title), factList(alert)].filter(Boolean);
   return el("details", { class: "more" }, el("summary", {}, summary), ...body);
 }
 
@@ -75,7 +83,7 @@ class AlertItem {
       { class: "alert", "data-tone": tone, "data-alert": alert.id, "data-agent": alert.agent_id },
       el("div", { class: "alert-head" }, el("span", { class: "severity" }, icon(name), text), el("h3", {}, plain(alert.title) || verdictWords(alert.verdict)), el("time", { datetime: plain(alert.ts, 40), title: plain(alert.ts, 40) }, clock(alert.ts, Date.now())), this.age),
       el("div", { class: "alert-who" }, el("button", { type: "button", class: "name", title: "Show this agent's alerts only", on: { click: () => view.store.showOnly(alert.agent_id) } }, plain(alert.agent_id, 120)), el("code", { class: "tool" }, plain(alert.tool, 80)), el("span", { class: "verdict-word" }, verdictWords(alert.verdict)), el("span", { class: "odds", title: odds(alert.p) }, oddsLine(alert))),
-      reasonList(reasons.slice(0, REASONS_SHOWN)),
+      reasonList(reasons.slice(0, REASONS_SHOWN), alert.title),
       details(alert, reasons),
       el("div", { class: "alert-foot" }, badge(response.tone, response.icon, response.text), el("span", { class: "why" }, plain(alert.response?.why)), this.act),
     );
