@@ -159,20 +159,20 @@ class Guard:
             unknown
             or view.barred
             or lease_clock_s() >= follower.lease_until_s
-            or (agent is not None and (type(agent) is not str or agent in view.agent))
-            or (session is not None and (type(session) is not str or session in view.session))
-            or (tool is not None and (type(tool) is not str or tool in view.tool))
-            or (credential is not None and (type(credential) is not str or credential in view.credential))
-            or (tenant is not None and (type(tenant) is not str or tenant in view.tenant))
+            or (agent is not None and (agent.__class__ is not str or agent in view.agent))
+            or (session is not None and (session.__class__ is not str or session in view.session))
+            or (tool is not None and (tool.__class__ is not str or tool in view.tool))
+            or (credential is not None and (credential.__class__ is not str or credential in view.credential))
+            or (tenant is not None and (tenant.__class__ is not str or tenant in view.tenant))
             or (
                 human is not None
-                and (human in view.human if type(human) is str else touches(human, view.human))
+                and (human in view.human if human.__class__ is str else touches(human, view.human))
             )
             or (
                 delegation is not None
                 and (
                     delegation in view.delegation
-                    if type(delegation) is str
+                    if delegation.__class__ is str
                     else touches(delegation, view.delegation)
                 )
             )

@@ -10,7 +10,8 @@ from typing import Final
 
 # KEYS: epoch, state, log, change_ids, channel (not a key, but it lives under the same prefix)
 # ARGV: expected epoch (raw, "" if absent), new epoch, field, record ("" deletes), change id, change, log cap,
-# id cap Returns {"ok"|"duplicate"|"conflict", epoch}.
+#       id cap, expected record ("" if absent)
+# Returns {"ok"} or {"duplicate", epoch of the earlier write} or {"conflict", epoch, record as they are}.
 #
 # State first: it is what points enforce. The log helps readers to catch up and must never stop a kill, so a
 # log that cannot take our entry (somebody wrote other ids into it) is set aside as "<log>:damaged" and begun
@@ -22,7 +23,9 @@ for i, kind in ipairs({'string', 'hash', 'stream', 'zset'}) do
 end
 local seen = redis.call('ZSCORE', KEYS[4], ARGV[5])
 if seen then return {'duplicate', seen} end
-if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return {'conflict', '0'} end
+local epoch = redis.call('GET', KEYS[1]) or ''
+local record = redis.call('HGET', KEYS[2], ARGV[3]) or ''
+if epoch ~= ARGV[1] or record ~= ARGV[9] then return {'conflict', epoch, record} end
 redis.call('SET', KEYS[1], ARGV[2])
 if ARGV[4] == '' then redis.call('HDEL', KEYS[2], ARGV[3])
 else redis.call('HSET', KEYS[2], ARGV[3], ARGV[4]) end
@@ -35,7 +38,7 @@ if added.err then
   redis.pcall(unpack(entry))
 end
 redis.call('PUBLISH', KEYS[5], ARGV[6])
-return {'ok', ARGV[2]}
+return {'ok'}
 """
 
 # A point says that it lives and how far it has come, and learns the epoch. Scores are the server's clock, so
@@ -59,7 +62,7 @@ do
   redis.call('HDEL', KEYS[2], old)
   redis.call('HDEL', KEYS[4], old)
 end
-return redis.call('GET', KEYS[1]) or '0'
+return {redis.call('GET', KEYS[1]) or '0', redis.call('ZCARD', KEYS[3])}
 """
 
 # A point confirms. KEYS: applied, acks (channel). ARGV: point id, epoch, acknowledgement

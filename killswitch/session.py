@@ -30,6 +30,7 @@ from killswitch import codec, points, scripts
 from killswitch.clocks import lease_clock_s, wall_s
 from killswitch.errors import BadRecord, KillswitchError, StoreRefused, StoreUnreachable
 from killswitch.links import Link, Push
+from killswitch.snapshots import number
 from killswitch.store import FORGET_POINT_S, Store
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ MAX_BEAT_S: Final = 1.0
 MIN_RESYNC_S: Final = 0.05  # junk on the channel costs the store at most 20 snapshots a second and point
 REPLY_POLL_S: Final = 0.001  # how often a beat's reply is looked for while pushes have the thread
 MAX_UNANSWERED: Final = 256  # security limit: beyond it acknowledgements wait for the next beat
+# Per point: all hear a change at once, and the answers of the first must not hold up the last to hear.
+ACK_SPREAD_S: Final = 50e-6
 MAX_BURST: Final = 64  # pushes taken before the beat gets a turn again
 
 
@@ -67,17 +70,22 @@ class Session:
         self.sent_epoch = 0
         self.beat_epoch = 0
         self.beats = 0
+        self.points = 1
+        self.ack: tuple[float, str] | None = None
+        self.ack_due_s = math.inf
 
     def step(self) -> None:
         """Take pushes until the next thing is due, then do that."""
         now_s = lease_clock_s()
-        due_s = min(self.next_beat_s, self.next_sync_s)
+        due_s = min(self.next_beat_s, self.next_sync_s, self.ack_due_s)
         wait_s = min(max(0.0, due_s - now_s), REPLY_POLL_S if self._beat_is_out() else math.inf)
         self._take(wait_s)
         self._pick_up_replies()
         now_s = lease_clock_s()
         if now_s >= self.next_sync_s:
             self.sync()
+        if now_s >= self.ack_due_s:
+            self._send_ack()
         if now_s >= self.next_beat_s:
             self._beat(now_s)
         self._require_answers(now_s)
@@ -158,13 +166,18 @@ class Session:
         return (lease_clock_s() - started_s) * 1e6
 
     def _acknowledge(self, apply_us: float, how: str) -> None:
-        if len(self.unanswered) >= MAX_UNANSWERED:
+        """Confirm soon, within a time that grows with the number of points; once for all that came until then."""
+        self.ack = (apply_us, how)
+        spread_s = random.uniform(0, (self.points - 1) * ACK_SPREAD_S)  # noqa: S311 - jitter
+        self.ack_due_s = min(self.ack_due_s, lease_clock_s() + spread_s)
+
+    def _send_ack(self) -> None:
+        ack, self.ack, self.ack_due_s = self.ack, None, math.inf
+        if ack is None or len(self.unanswered) >= MAX_UNANSWERED:
             return  # the next beat says how far we are
         record, keys, epoch = self.follower.record, self.follower.keys, self.follower.view.epoch
-        ack = points.Ack(record.id, record.name, epoch, wall_s(), round(apply_us, 1), how)
-        self.link.send(
-            ["EVAL", scripts.ACK, 2, keys.applied, keys.acks, record.id, epoch, points.encode(ack)]
-        )
+        word = points.encode(points.Ack(record.id, record.name, epoch, wall_s(), round(ack[0], 1), ack[1]))
+        self.link.send(["EVAL", scripts.ACK, 2, keys.applied, keys.acks, record.id, epoch, word])
         self.unanswered.append("ack")
 
     def _beat(self, now_s: float) -> None:
@@ -194,7 +207,8 @@ class Session:
             self.follower.note(error)  # not being able to say that we refuse is no reason to stop refusing
             return
         if what == "beat":
-            self._beat_answered(int(reply))
+            self.points = max(1, int(reply[1]))
+            self._beat_answered(number(reply[0]))
 
     def _beat_answered(self, epoch: int) -> None:
         self.beat_epoch = epoch

@@ -55,16 +55,43 @@ class Keys:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a writer must know: the epoch as it lies there, the record, an earlier change with the same id."""
+    """What a writer goes by: the epoch and the target's record as they lie in the store (empty: not there).
 
-    raw_epoch: bytes
-    current: Revocation | None
-    duplicate_of: int | None
+    A guess is as good: the write compares both and answers a wrong one with what is there.
+    """
+
+    target: Target
+    raw_epoch: bytes = b""
+    raw_record: bytes = b""
 
     @property
-    def next_epoch(self) -> int:
-        """The number that the next change gets."""
-        return number(self.raw_epoch) + 1
+    def epoch(self) -> int:
+        """The number of the last change."""
+        return number(self.raw_epoch)
+
+    @property
+    def current(self) -> Revocation | None:
+        """The record in force; an unreadable one counts as none: writing over it heals the store."""
+        if not self.raw_record:
+            return None
+        try:
+            revocation = codec.decode_revocation(self.raw_record)
+        except BadRecord:
+            return None
+        return revocation if revocation.target == self.target else None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """How a write went.
+
+    ``ok``; ``duplicate``: its change id was written before, as ``epoch``; ``conflict``: nothing was written, because
+    ``found`` is what is there.
+    """
+
+    answer: str
+    epoch: int
+    found: Reading
 
 
 class Store:
@@ -77,38 +104,32 @@ class Store:
         self.link = link
         self.keys = keys
 
-    def read(self, target: Target, change_id: str) -> Reading:
-        """Return what is there now for `target`; one round trip.
+    def read(self, target: Target) -> Reading:
+        """Return what is there now for `target`; one round trip."""
+        self.link.send(["GET", self.keys.epoch], ["HGET", self.keys.state, str(target)])
+        # A key of the wrong type is an error here; the write sets it aside, so that nobody can block a kill with it.
+        epoch, record = (_reply_or_none(self.link) for _ in range(2))
+        return Reading(target, epoch or b"", record or b"")
 
-        An unreadable record counts as none: whoever writes over it makes the store readable again.
-        """
+    def write(self, reading: Reading, change: Change) -> Written:
+        """Write `change` if the store is as `reading` says; one round trip, atomic."""
         keys = self.keys
-        self.link.send(
-            ["GET", keys.epoch], ["HGET", keys.state, str(target)], ["ZSCORE", keys.change_ids, change_id]
-        )
-        # A key of the wrong type is an error here; the write sets it aside, so that nobody can block a kill
-        # with it.
-        epoch, record, seen = (_reply_or_none(self.link) for _ in range(3))
-        current = None if record is None else _revocation_or_none(target, record)
-        return Reading(epoch or b"", current, None if seen is None else int(float(seen)))
-
-    def write(self, reading: Reading, change: Change) -> tuple[str, int]:
-        """Write `change` if nothing was written since `reading`; one round trip, atomic.
-
-        Returns
-        -------
-        tuple of str and int
-            ``ok``, ``duplicate`` (the same change id was written before, as that epoch) or ``conflict``.
-        """
-        keys = self.keys
-        outcome, epoch = self.link.call(
+        reply = self.link.call(
             "EVAL", scripts.WRITE, 5,
             keys.epoch, keys.state, keys.log, keys.change_ids, keys.changes,
             reading.raw_epoch, change.epoch, str(change.target),
             b"" if change.new is None else codec.encode_revocation(change.new),
-            change.change_id, codec.encode_change(change), LOG_CAP, CHANGE_ID_CAP,
+            change.change_id, codec.encode_change(change), LOG_CAP, CHANGE_ID_CAP, reading.raw_record,
         )  # fmt: skip
-        return outcome.decode(), int(float(epoch))
+        answer = reply[0].decode()
+        if answer == "conflict":
+            return Written(answer, 0, Reading(reading.target, reply[1], reply[2]))
+        return Written(answer, change.epoch if answer == "ok" else int(float(reply[1])), reading)
+
+    def written_as(self, change_id: str) -> int | None:
+        """Return the epoch as which a change with this id was written, None if none of the last 10,000 was."""
+        seen = self.link.call("ZSCORE", self.keys.change_ids, change_id)
+        return None if seen is None else int(float(seen))
 
     def fsync_policy(self) -> str:
         """Return the server's ``appendfsync``: always, everysec, no, or unknown if it will not say."""
@@ -138,7 +159,7 @@ class Store:
             True: it is. False: not in time, or lost, or the server keeps no append-only file.
             None: the server cannot say (no WAITAOF before Redis 7.2); its own fsync policy decides.
         """
-        if change_id is not None and self.link.call("ZSCORE", self.keys.change_ids, change_id) is None:
+        if change_id is not None and self.written_as(change_id) is None:
             return False
         # WAITAOF speaks of this connection's own writes only, so there must be one after what we care about.
         self.link.call("SET", self.keys.barrier, "1")
@@ -226,14 +247,6 @@ def _reply_or_none(link: Link) -> bytes | None:
     except StoreRefused:
         return None
     return reply
-
-
-def _revocation_or_none(target: Target, data: bytes) -> Revocation | None:
-    try:
-        revocation = codec.decode_revocation(data)
-    except BadRecord:
-        return None
-    return revocation if revocation.target == target else None
 
 
 def _change_or_none(entry: list[Any]) -> Change | None:

@@ -105,6 +105,8 @@ def value_problem(value: object) -> str | None:
     if len(value) > MAX_VALUE_CHARS:
         return f"has {len(value)} characters, more than {MAX_VALUE_CHARS}"
     # Cc: control characters forge lines in logs and terminals. Cs: lone surrogates cannot be encoded at all.
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
+    if not value.isprintable() and any(
+        unicodedata.category(character) in ("Cc", "Cs") for character in value
+    ):
         return "holds a control character"
     return None
