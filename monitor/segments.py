@@ -95,13 +95,13 @@ class SegmentedLog:
             If they could not be written, for want of space say; the log is then as it was before.
         """
         self._must_work()
-        if self._size >= self._segment_bytes:
-            self._begin_segment()
         seqs, frames, next_seq = [], [], self.next_seq
         for record in records:
             seqs.append(next_seq)
             frames.append(_encode(next_seq, record))
             next_seq += record.entries
+        if self._size >= self._segment_bytes:
+            self._begin_segment()
         self._write(b"".join(frames))
         self.next_seq = next_seq
         return seqs
@@ -136,11 +136,12 @@ class SegmentedLog:
         return dropped
 
     def close(self) -> None:
-        """Release the files. Does not sync."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-        os.close(self._lock)
+        """Release the files. Does not sync. Idempotent."""
+        for handle in (self._file, self._lock):
+            if handle >= 0:
+                os.close(handle)
+        self._file = self._lock = -1
+        self._failed = self._failed or "it is closed"
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -166,9 +167,15 @@ class SegmentedLog:
         for index, path in enumerate(segments):
             if index + 1 < len(segments) and starts[index + 1] <= from_seq:
                 continue
+            if index and not path.exists():
+                continue  # retention overtook us: what is gone is older than what follows
             frames = _Reader(path)
             yield from (frame for frame in frames if frame.first_seq + frame.entries > from_seq)
-            if frames.damage and path != segments[-1]:
+            if path == segments[-1]:
+                return  # its end may be half-written: by a crash, or this very moment
+            if not frames.damage and frames.next_seq != starts[index + 1]:
+                frames.damage = f"it ends before {frames.next_seq}, and {starts[index + 1]} follows"
+            if frames.damage:
                 raise LogError(f"{path.name} is damaged at byte {frames.offset}: {frames.damage}")
 
     def read_newest(self, *, segments: int) -> Iterator[Frame]:
@@ -185,13 +192,12 @@ class SegmentedLog:
             return 1
         last = segments[-1]
         reader = _Reader(last)
-        next_seq = _first_seq(last)
-        for frame in reader:
-            next_seq = frame.first_seq + frame.entries
+        for _ in reader:
+            pass
         if reader.damage:
             self._cut(last, reader.offset)
         self._open_for_append(last)
-        return next_seq
+        return reader.next_seq
 
     def _cut(self, path: Path, offset: int) -> None:
         with path.open("r+b") as file:
@@ -207,15 +213,18 @@ class SegmentedLog:
         self.torn = Torn(path, offset, len(tail))
 
     def _begin_segment(self) -> None:
+        """Begin the next segment; until it is on disk whole, the current one stays in use."""
         if self._file >= 0:
             self.sync()
-            os.close(self._file)
-            self._file = -1
         path = self.directory / f"{self.next_seq:020d}.seg"
-        path.write_bytes(MAGIC)
+        try:
+            _create(path)
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            raise LogError(f"cannot begin {path}: {error}; is the disk full?") from error
+        if self._file >= 0:
+            os.close(self._file)
         self._open_for_append(path)
-        os.fsync(self._file)
-        _sync_directory(self.directory)
 
     def _open_for_append(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
@@ -243,10 +252,14 @@ class SegmentedLog:
 
 
 class _Reader:
-    """Frames of one segment up to its end or its first bad frame; `damage` then says what was wrong at `offset`."""
+    """Frames of one segment up to its end or its first bad frame; `damage` then says what was wrong at `offset`.
+
+    `next_seq` is the number after the last good frame.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.next_seq = _first_seq(path)
         self.offset = 0
         self.damage: str | None = None
 
@@ -256,16 +269,15 @@ class _Reader:
                 self._refuse_foreign(file.seek(0, os.SEEK_END))
                 return
             self.offset = len(MAGIC)
-            expected_seq = _first_seq(self._path)
             while header := file.read(_HEADER.size):
-                frame = self._frame(header, file.read(_payload_bytes(header)), expected_seq)
+                frame = self._frame(header, file.read(_payload_bytes(header)))
                 if frame is None:
                     return
                 self.offset += _HEADER.size + len(frame.payload)
-                expected_seq = frame.first_seq + frame.entries
+                self.next_seq = frame.first_seq + frame.entries
                 yield frame
 
-    def _frame(self, header: bytes, payload: bytes, expected_seq: int) -> Frame | None:
+    def _frame(self, header: bytes, payload: bytes) -> Frame | None:
         if len(header) < _HEADER.size:
             self.damage = "the header is cut short"
             return None
@@ -274,8 +286,8 @@ class _Reader:
             self.damage = "the payload is cut short"
         elif zlib.crc32(payload, zlib.crc32(header[_AFTER_CRC:])) != crc:
             self.damage = "the checksum does not match"
-        elif first_seq != expected_seq:
-            self.damage = f"sequence {first_seq} stands where {expected_seq} belongs"
+        elif first_seq != self.next_seq:
+            self.damage = f"sequence {first_seq} stands where {self.next_seq} belongs"
         return None if self.damage else Frame(first_seq, entries, payload)
 
     def _refuse_foreign(self, size: int) -> None:
@@ -305,6 +317,15 @@ def _first_seq(path: Path) -> int:
         return int(path.stem)
     except ValueError as error:
         raise LogError(f"{path} does not belong in a log directory; move it away") from error
+
+
+def _create(path: Path) -> None:
+    """Make an empty segment, durably."""
+    with path.open("wb") as file:
+        file.write(MAGIC)
+        file.flush()
+        os.fsync(file.fileno())
+    _sync_directory(path.parent)
 
 
 def _lock(directory: Path) -> int:
