@@ -81,6 +81,7 @@ class AgentProcess:
         while not self._is_ordered("stop"):
             if self._take_order("hijack"):
                 self._is_hijacked = True
+                start_s = time.monotonic()  # it may have been in the middle of a long pause
                 calls = self._agent.hijacked()
             call = next(calls)
             start_s = max(start_s + call.gap_s, time.monotonic())
@@ -157,7 +158,10 @@ class AgentProcess:
             with self._ordered:
                 self._orders.add(json.loads(line)["do"])
                 self._ordered.notify_all()
-        os._exit(1)  # the story is gone: nobody would ever stop this agent
+        try:  # the story is gone, and nobody would ever stop this agent
+            self._guard.close()
+        finally:
+            os._exit(1)
 
     def _is_ordered(self, order: str) -> bool:
         return order in self._orders
@@ -233,6 +237,8 @@ def _fork(descriptor: int, descriptors: Sequence[int]) -> int:
         with connection, connection.makefile("r") as lines, connection.makefile("w") as out:
             AgentProcess(Setup(**json.loads(lines.readline())), lines, out).run()
         status = 0
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # the story has ended early and needs no report
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:

@@ -11,14 +11,18 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+import redis
+
 from monitor.demo.errors import StoryFailed
+from monitor.errors import MonitorError
 from monitor.state_dir import StateDir
 
-_START_S = 30.0
+_START_S = 150.0  # the first start on a machine compiles the models, which a slow one needs a minute for
 _STOP_S = 10.0
 _TIMEOUT_S = 10.0
 _COMMAND_S = 15.0
@@ -46,15 +50,20 @@ class DaemonProcess:
 
     def __init__(self, state: Path) -> None:
         self.state = state
-        config = state / "demo.toml"
-        config.write_text(POLICY)
-        with (state / "daemon.log").open("wb") as log:
-            self._process = subprocess.Popen(
-                _killcord("up", "--state", str(state), "--port", str(_free_port()), "--config", str(config)),
+        self._config = state / "demo.toml"
+        self._config.write_text(POLICY)
+        self._port = _free_port()
+        self._process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        arguments = ("--state", str(self.state), "--port", str(self._port), "--config", str(self._config))
+        with (self.state / "daemon.log").open("wb") as log:
+            return subprocess.Popen(
+                _killcord("up", *arguments),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C is for us; and its store can be ended with it
+                start_new_session=True,  # Ctrl-C is for us, who stop the daemon when the agents are gone
             )
 
     def __enter__(self) -> Self:
@@ -66,16 +75,28 @@ class DaemonProcess:
             self._process.wait(_STOP_S)
         except subprocess.TimeoutExpired:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)  # the embedded store too
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(_STOP_S)
+            self._stop_store()
 
-    def wait_ready(self) -> None:
-        """Return when the daemon answers; raises `StoryFailed` with its last words if it does not."""
+    def _stop_store(self) -> None:
+        """Stop the store that a daemon ended by force has left behind; it is in a session of its own."""
+        with contextlib.suppress(MonitorError, redis.RedisError):
+            address = StateDir(self.state).address()
+            redis.Redis.from_url(address.redis_url, socket_timeout=_TIMEOUT_S).shutdown(nosave=True)
+
+    def wait_ready(self, on_wait: Callable[[], object]) -> None:
+        """Return when the daemon answers, calling `on_wait` now and then; raises `StoryFailed` with its last words."""
         deadline_s = time.monotonic() + _START_S
         while not (self.state / "daemon.json").exists():
-            if self._process.poll() is not None or time.monotonic() > deadline_s:
+            has_ended = self._process.poll() is not None
+            if has_ended and self._port != 0:  # somebody else took the usual port since we looked
+                self._port = 0
+                self._process = self._start()
+            elif has_ended or time.monotonic() > deadline_s:
                 lines = (self.state / "daemon.log").read_text(errors="replace").splitlines()
                 raise StoryFailed("the daemon did not start: " + " | ".join(lines[-3:]))
+            on_wait()
             time.sleep(0.02)
         self.address = StateDir(self.state).address()
         self.tokens = StateDir(self.state).tokens()

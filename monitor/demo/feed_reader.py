@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -35,24 +36,29 @@ class FeedReader:
         self.confirmed: dict[int, set[str]] = {}
         self.problem: str | None = None
         self._changed = threading.Condition()
+        self._address = f"ws{url.removeprefix('http')}/v1/feed?since=0"
+        self._headers = {"Authorization": f"Bearer {token}"}
+        self._open = contextlib.ExitStack()
+        self._thread = threading.Thread(target=self._read, name="demo-feed", daemon=True)
+
+    def __enter__(self) -> Self:
+        """Open the feed; raises `StoryFailed` if it cannot be."""
         try:
-            self._socket = connect(
-                f"ws{url.removeprefix('http')}/v1/feed?since=0",
-                additional_headers={"Authorization": f"Bearer {token}"},
+            connection = connect(
+                self._address,
+                additional_headers=self._headers,
                 compression=None,
                 proxy=None,
                 open_timeout=_OPEN_S,
             )
+            self._socket = self._open.enter_context(connection)
         except (OSError, WebSocketException) as error:
             raise StoryFailed(f"the feed cannot be opened: {error}") from error
-        self._thread = threading.Thread(target=self._read, name="demo-feed", daemon=True)
         self._thread.start()
-
-    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._socket.close()
+        self._open.close()
         self._thread.join(_OPEN_S)
 
     def wait_for(self, find: Callable[[], T | None], what: str, timeout_s: float) -> T:

@@ -91,7 +91,7 @@ def _stage(options: DemoOptions, state: Path, tell: Narrator, findings: Findings
     with contextlib.ExitStack() as stack:
         daemon = stack.enter_context(DaemonProcess(state))
         fleet = make_fleet(seed, options.agents)
-        daemon.wait_ready()
+        daemon.wait_ready(lambda: tell.progress("the daemon starts (the first time it compiles the models)"))
         feed = stack.enter_context(FeedReader(daemon.address.url, daemon.tokens["feed"]))
         setups = [_setup(seed, options.agents, number, until_s, daemon) for number in range(options.agents)]
         crew = stack.enter_context(Crew(setups))
