@@ -16,27 +16,41 @@ function chance(p) {
   return Number.isFinite(p) ? `p ${probability(p)}` : "";
 }
 
-// A reason in words, with what was observed and expected where the words do not say it already. `title` stands above
-// it: a sentence that is the title is not read twice.
-function reasonItem({ signal, observed, expected, p, sentence }, title) {
+function factsOf({ observed, expected }) {
   const facts = [
     ["observed", observed],
     ["expected", expected],
-  ].filter(([, value]) => value !== null && value !== undefined && value !== "");
-  const isTitle = sentence === title;
-  const unsaid = facts.filter(([, value]) => isTitle || !String(sentence ?? "").includes(String(value)));
+  ];
+  return facts.filter(([, value]) => value !== null && value !== undefined && value !== "");
+}
+
+function unsaid(facts, sentence) {
+  return facts.filter(([, value]) => !sentence.includes(String(value)));
+}
+
+// The strongest reason is often the title word for word: then there is nothing to read twice.
+function isSaidBy(title, reason) {
+  return reason.sentence === title && unsaid(factsOf(reason), title).length === 0;
+}
+
+// A reason in words, with what was observed and expected where the words do not say it already.
+function reasonItem(reason, title) {
+  const { signal, p } = reason;
+  const facts = factsOf(reason);
+  const sentence = reason.sentence === title ? "" : plain(reason.sentence) || plain(signal);
   const line = (pairs) => pairs.map(([label, value]) => `${label} ${plain(value, 200)}`).join(" · ");
+  const rest = line(unsaid(facts, String(reason.sentence ?? "")));
   return el(
     "li",
     { class: "reason-item", title: [plain(signal, 60), line(facts), Number.isFinite(p) && odds(p)].filter(Boolean).join("\n") },
-    el("span", { class: "reason-sentence" }, isTitle ? line(unsaid) || plain(signal) : plain(sentence) || plain(signal)),
-    isTitle || !unsaid.length ? null : el("span", { class: "reason-facts" }, line(unsaid)),
+    el("span", { class: "reason-sentence" }, sentence || rest),
+    sentence && rest ? el("span", { class: "reason-facts" }, rest) : null,
     el("span", { class: "reason-p" }, chance(p)),
   );
 }
 
 function reasonList(reasons, title) {
-  return el("ul", { class: "reasons" }, ...reasons.map((reason) => reasonItem(reason ?? {}, title)));
+  return el("ul", { class: "reasons" }, ...reasons.map((reason) => reasonItem(reason, title)));
 }
 
 // What is looked up only when an alert is worth it: the other signals in full, and whose errand it was.
@@ -75,18 +89,25 @@ class AlertItem {
     this.view = view;
     const { icon: name, tone, text } = severityWords(alert.severity);
     const response = responseWords(alert.response);
-    const reasons = (alert.reasons ?? []).slice(0, REASONS_MAX);
+    const reasons = (alert.reasons ?? []).filter((reason) => reason && !isSaidBy(alert.title, reason)).slice(0, REASONS_MAX);
     this.age = el("span", { class: "age" });
     this.act = el("span", { class: "c-act" });
     this.node = el(
       "li",
       { class: "alert", "data-tone": tone, "data-alert": alert.id, "data-agent": alert.agent_id },
-      el("div", { class: "alert-head" }, el("span", { class: "severity" }, icon(name), text), el("h3", {}, plain(alert.title) || verdictWords(alert.verdict)), el("time", { datetime: plain(alert.ts, 40), title: plain(alert.ts, 40) }, clock(alert.ts, Date.now())), this.age),
-      el("div", { class: "alert-who" }, el("button", { type: "button", class: "name", title: "Show this agent's alerts only", on: { click: () => view.store.showOnly(alert.agent_id) } }, plain(alert.agent_id, 120)), el("code", { class: "tool" }, plain(alert.tool, 80)), el("span", { class: "verdict-word" }, verdictWords(alert.verdict)), el("span", { class: "odds", title: odds(alert.p) }, oddsLine(alert))),
+      el("div", { class: "alert-head" }, el("span", { class: "severity" }, icon(name), text), this.#name(), el("code", { class: "tool" }, plain(alert.tool, 80)), el("time", { datetime: plain(alert.ts, 40), title: plain(alert.ts, 40) }, clock(alert.ts, Date.now())), this.age),
+      el("h3", {}, plain(alert.title) || verdictWords(alert.verdict)),
+      el("p", { class: "odds", title: odds(alert.p) }, `${verdictWords(alert.verdict)} · ${oddsLine(alert)}`),
       reasonList(reasons.slice(0, REASONS_SHOWN), alert.title),
       details(alert, reasons),
       el("div", { class: "alert-foot" }, badge(response.tone, response.icon, response.text), el("span", { class: "why" }, plain(alert.response?.why)), this.act),
     );
+  }
+
+  #name() {
+    const { agent_id: id } = this.alert;
+    const show = () => this.view.store.showOnly(id);
+    return el("button", { type: "button", class: "name", title: `${plain(id, 300)}: show its alerts only`, on: { click: show } }, plain(id, 120));
   }
 
   draw(nowMs) {

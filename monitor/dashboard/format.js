@@ -33,14 +33,14 @@ export function ms(value) {
   return value < 1000 ? `${Math.round(value)}\u00a0ms` : `${(value / 1000).toFixed(1)}\u00a0s`;
 }
 
-/** Return a probability in scientific notation: 1.2 × 10⁻⁷; plain decimals from 0.001 up. */
+/** Return a probability in scientific notation that does not break: 1.2 × 10⁻⁷; plain decimals from 0.001 up. */
 export function probability(p) {
   if (!Number.isFinite(p) || p < 0) return "–";
   if (p === 0) return "0";
   if (p >= 0.001) return p >= 0.9995 ? "1" : String(Number(p.toPrecision(2)));
   const [mantissa, exponent] = p.toExponential(1).split("e");
   const power = [...String(Number(exponent))].map((c) => SUPERSCRIPT[c]).join("");
-  return mantissa === "1.0" ? `10${power}` : `${mantissa} × 10${power}`;
+  return mantissa === "1.0" ? `10${power}` : `${mantissa}\u00a0×\u00a010${power}`;
 }
 
 /** Return a probability as odds an analyst can picture: "1 in 8 million". */

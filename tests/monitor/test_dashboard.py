@@ -557,8 +557,8 @@ def test_an_alert_says_what_was_strange_how_unlikely_and_what_was_done(alerts: d
     alerts.wait("document.querySelector('#alerts .alert')?.innerText.includes('Revoked automatically')")
     shown = alerts.text("#alerts .alert")
     for part in (
-        "Critical", "title", "Never sent there before", "observed <img", "expected 3 hosts", "p 2.0 × 10⁻⁶",
-        "p 1.2 × 10⁻⁷, alert below 10⁻⁴", "Revoked automatically", "Kill",
+        "Critical", "title", "Never sent there before", "observed <img", "expected 3 hosts", "p 2.0\u00a0×\u00a010⁻⁶",
+        "p 1.2\u00a0×\u00a010⁻⁷, alert below 10⁻⁴", "Revoked automatically", "Kill",
     ):  # fmt: skip
         assert part in shown, part
     alerts.click("#alerts summary")
@@ -573,13 +573,17 @@ def test_a_reason_says_nothing_twice(alerts: driver.Page) -> None:
     wordy = reason | {"sentence": "Arguments of 12 characters, where 3 to 5 are usual"}
     _feed(
         alerts,
-        ALERT | {"title": wordy["sentence"], "reasons": [wordy, wordy | {"sentence": "12 characters"}]},
+        ALERT
+        | {
+            "title": wordy["sentence"],
+            "reasons": [wordy, wordy | {"sentence": "12 characters"}, wordy | {"expected": "none"}],
+        },
     )
-    alerts.wait("document.querySelectorAll('#alerts .reason-item')[1]?.innerText.includes('12 characters')")
+    alerts.wait("document.querySelectorAll('#alerts .reason-item')[1]?.innerText.includes('none')")
     shown = alerts.run("[...document.querySelectorAll('#alerts .reason-item')].map((node) => node.innerText)")
     assert [text.split("\n") for text in shown] == [
-        ["observed 12 characters · expected 3 to 5", "p 10⁻⁵"],
         ["12 characters", "expected 3 to 5", "p 10⁻⁵"],
+        ["expected none", "p 10⁻⁵"],
     ]
 
 
@@ -618,7 +622,7 @@ def test_a_list_in_use_stands_still_and_counts_what_waits(alerts: driver.Page) -
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        ("probability(1.2e-7)", "1.2 × 10⁻⁷"),
+        ("probability(1.2e-7)", "1.2\u00a0×\u00a010⁻⁷"),
         ("probability(1e-12)", "10⁻¹²"),
         ("probability(0.0021)", "0.0021"),
         ("probability(null)", "–"),
