@@ -143,20 +143,25 @@ def calibrate(row: Row, fleet: Fleet, out: Row) -> None:
 
 
 @kernel
-def learn_scores(row: Row, fleet: Fleet, out: Row, weight: int) -> None:
-    """Add an action's surprises to the tails of the agent and of the fleet."""
+def learn_scores(row: Row, fleet: Fleet, out: Row, weight: int, own: bool, peers: bool) -> None:
+    """Add an action's surprises to the agent's own tails, to the fleet's, or to both."""
     surprise = out["surprise"]
     for k in range(surprise.shape[0]):
         if not math.isnan(surprise[k]):
             position = score_bin(surprise[k])
-            add(row["tails"][k], position, weight, _LIMIT_AGENT)
-            add(fleet.tails[k], position, weight, _LIMIT_FLEET)
+            if own:
+                add(row["tails"][k], position, weight, _LIMIT_AGENT)
+            if peers:
+                add(fleet.tails[k], position, weight, _LIMIT_FLEET)
 
 
 @kernel
-def learn_fused(row: Row, fleet: Fleet, fused: float, weight: int) -> None:
-    """Add an action's fused statistic to both tails; fit the fleet's anew now and then."""
-    add(row["fused"], own_bin(fused), weight, _LIMIT_AGENT)
+def learn_fused(row: Row, fleet: Fleet, fused: float, weight: int, own: bool, peers: bool) -> None:
+    """Add an action's fused statistic likewise; fit the fleet's tail anew now and then."""
+    if own:
+        add(row["fused"], own_bin(fused), weight, _LIMIT_AGENT)
+    if not peers:
+        return
     add(fleet.fused, fused_bin(fused), weight, _LIMIT_FLEET)
     fleet.numbers[ACTIONS] += 1.0
     if fleet.numbers[ACTIONS] % _FIT_EVERY == 0.0:

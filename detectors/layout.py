@@ -63,6 +63,7 @@ def row_dtype(externals: int) -> np.dtype[np.void]:
         ("last_ts_s", np.float64),
         ("span_s", np.float64),
         ("rate", np.float64),
+        ("credit", np.float64),
         ("acted", np.int64),
         ("learned", np.int64),
         ("recalibrating", np.int64),

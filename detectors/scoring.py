@@ -37,6 +37,7 @@ _DAY_S = 86_400.0
 _UNKNOWN = 255  # a pending action's bin that was not known
 _SOFTER = 3  # a new version: what was learned keeps an eighth of its weight
 _STRICTER = 10.0  # while recalibrating a p-value has to be ten times lower to be flagged
+_CREDIT = 3.0  # flagged scores an agent may add to the fleet's calibration, as a multiple of the alert budget
 _TELLING = 0.05  # below this p-value a signal's usual level is looked up for the explanation
 _Z_MAX = 11.9
 _NO_SESSION = 1  # actions without a session are one session of their agent (0 marks an empty entry)
@@ -248,24 +249,37 @@ def tell(row: Row, out: Row, size_chars: float, gap_s: float, level: float) -> N
 
 
 @kernel
-def learn_everything(row: Row, fleet: Fleet, out: Row, rules: Rules, weight: int) -> None:
-    """Teach the calibration, once the models that made the scores have seen enough to be meant."""
+def learn_calibration(
+    row: Row, fleet: Fleet, out: Row, rules: Rules, weight: int, own: bool, peers: bool
+) -> None:
+    """Teach the calibration, once the models that made the scores have seen enough to be meant.
+
+    Scores of flagged actions need care. Left out, the fleet's tail would end where flagging begins, every p-value
+    beyond would be too small, and benign oddities be flagged several times as often as promised. Taken in, an
+    attack would make itself normal. So an agent may add as many flagged scores a day to the *fleet's* tails as
+    its alert budget foresees, times `_CREDIT`, and nothing to its own until a verdict.
+    """
     if row["learned"] < rules.warm:
         return
     if fleet.tails[SIZE, 0] >= rules.fleet_half:
-        learn_fused(row, fleet, out["fused"], weight)
-    learn_scores(row, fleet, out, weight)
+        learn_fused(row, fleet, out["fused"], weight, own, peers)
+    learn_scores(row, fleet, out, weight, own, peers)
 
 
 @kernel
-def move_on(row: Row, tool: np.uint64, session: int, ts_s: float, gap_s: float, level: float) -> None:
+def move_on(
+    row: Row, tool: np.uint64, session: int, ts_s: float, gap_s: float, level: float, rules: Rules
+) -> None:
     """Let time pass: this is state, not learning, and happens for flagged actions too."""
     enter_session(row, session, tool)
     if math.isfinite(ts_s):
         row["last_ts_s"] = ts_s
         row["rate"] = level
     if gap_s > 0.0:
-        row["span_s"] += min(gap_s, _DAY_S)
+        passed_s = min(gap_s, _DAY_S)
+        row["span_s"] += passed_s
+        most = max(1.0, _CREDIT * rules.alerts_per_agent_day)
+        row["credit"] = min(most, row["credit"] + most * passed_s / _DAY_S)
     row["acted"] += 1
     if row["recalibrating"] > 0:
         row["recalibrating"] -= 1
@@ -325,14 +339,17 @@ def one(rows: Table, fleet: Fleet, batch: Batch, rules: Rules, results: Table, m
         return
     if out["flagged"]:
         remember(row, fingerprint(batch, i), previous, gap, pace)
+        if batch.teach[i] and row["credit"] >= 1.0:
+            row["credit"] -= 1.0
+            learn_calibration(row, fleet, out, rules, UNIT, False, True)
     elif batch.teach[i]:
-        learn_everything(row, fleet, out, rules, weight)
+        learn_calibration(row, fleet, out, rules, weight, True, not is_late)
         learn(row, fleet, tool, previous, size, gap, pace, batch.args, first, last, weight)
         for column in range(batch.external.shape[1]):
             learn_external(row, column, batch.external[i, column])
         row["learned"] += 1 if weight == UNIT else 0
     if not is_late:
-        move_on(row, batch.tool_hashes[i], session, ts_s, gap_s, level)
+        move_on(row, batch.tool_hashes[i], session, ts_s, gap_s, level, rules)
 
 
 @entry
