@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Final, TypeVar
 
 from killswitch.errors import BadRecord
@@ -104,7 +104,8 @@ Record = TypeVar("Record", PointRecord, Ack)
 
 def encode(record: PointRecord | Ack) -> bytes:
     """Return the record as JSON of version 1."""
-    return json.dumps({"v": 1, **asdict(record)}, separators=(",", ":")).encode()
+    plain = {field.name: getattr(record, field.name) for field in fields(record)}
+    return json.dumps({"v": 1, **plain}, separators=(",", ":")).encode()
 
 
 def decode_point(data: bytes) -> PointRecord:

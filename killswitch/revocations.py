@@ -241,7 +241,7 @@ def _require_text(field: str, value: str, max_chars: int) -> None:
         raise InvalidRequest(field, "say something; it is what people will read when they ask why")
     if len(value) > max_chars:
         raise InvalidRequest(field, f"has {len(value)} characters, more than {max_chars}")
-    if any("\ud800" <= character <= "\udfff" for character in value):
+    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
         raise InvalidRequest(field, "holds half a surrogate pair, which cannot be stored")
 
 

@@ -13,32 +13,44 @@ from typing import Final
 #       id cap, expected record ("" if absent)
 # Returns {"ok"} or {"duplicate", epoch of the earlier write} or {"conflict", epoch, record as they are}.
 #
-# State first: it is what points enforce. The log helps readers to catch up and must never stop a kill, so a
-# log that cannot take our entry (somebody wrote other ids into it) is set aside as "<log>:damaged" and begun
-# anew.
+# State first: it is what points enforce. Nobody can stop a kill by writing junk: a key of another type, or a log
+# that cannot take our entry (it holds higher ids), is set aside as "<key>:damaged" and begun anew. The log only helps
+# readers to catch up.
 WRITE: Final = """
+local function write()
+  local seen = redis.call('ZSCORE', KEYS[4], ARGV[5])
+  if seen then return {'duplicate', seen} end
+  local epoch = redis.call('GET', KEYS[1]) or ''
+  local record = redis.call('HGET', KEYS[2], ARGV[3]) or ''
+  if epoch ~= ARGV[1] or record ~= ARGV[9] then return {'conflict', epoch, record} end
+  if ARGV[4] == '' then redis.call('HDEL', KEYS[2], ARGV[3])
+  else redis.call('HSET', KEYS[2], ARGV[3], ARGV[4]) end
+  redis.call('SET', KEYS[1], ARGV[2])
+  redis.call('ZADD', KEYS[4], ARGV[2], ARGV[5])
+  redis.call('ZREMRANGEBYRANK', KEYS[4], 0, -1 - tonumber(ARGV[8]))
+  local entry = {'XADD', KEYS[3], 'MAXLEN', '~', ARGV[7], ARGV[2] .. '-0', 'id', ARGV[5], 'change', ARGV[6]}
+  if redis.pcall(unpack(entry)).err then
+    redis.call('RENAME', KEYS[3], KEYS[3] .. ':damaged')
+    redis.pcall(unpack(entry))
+  end
+  redis.call('PUBLISH', KEYS[5], ARGV[6])
+  return {'ok'}
+end
+local worked, reply = pcall(write)
+if worked then return reply end
+local aside = 0
 for i, kind in ipairs({'string', 'hash', 'stream', 'zset'}) do
   local found = redis.call('TYPE', KEYS[i]).ok
-  if found ~= 'none' and found ~= kind then redis.call('RENAME', KEYS[i], KEYS[i] .. ':damaged') end
+  if found ~= 'none' and found ~= kind then
+    redis.call('RENAME', KEYS[i], KEYS[i] .. ':damaged')
+    aside = aside + 1
+  end
 end
-local seen = redis.call('ZSCORE', KEYS[4], ARGV[5])
-if seen then return {'duplicate', seen} end
-local epoch = redis.call('GET', KEYS[1]) or ''
-local record = redis.call('HGET', KEYS[2], ARGV[3]) or ''
-if epoch ~= ARGV[1] or record ~= ARGV[9] then return {'conflict', epoch, record} end
-redis.call('SET', KEYS[1], ARGV[2])
-if ARGV[4] == '' then redis.call('HDEL', KEYS[2], ARGV[3])
-else redis.call('HSET', KEYS[2], ARGV[3], ARGV[4]) end
-redis.call('ZADD', KEYS[4], ARGV[2], ARGV[5])
-redis.call('ZREMRANGEBYRANK', KEYS[4], 0, -1 - tonumber(ARGV[8]))
-local entry = {'XADD', KEYS[3], 'MAXLEN', '~', ARGV[7], ARGV[2] .. '-0', 'id', ARGV[5], 'change', ARGV[6]}
-local added = redis.pcall(unpack(entry))
-if added.err then
-  redis.call('RENAME', KEYS[3], KEYS[3] .. ':damaged')
-  redis.pcall(unpack(entry))
+if aside == 0 then
+  if type(reply) == 'table' then return reply end
+  return redis.error_reply(tostring(reply))
 end
-redis.call('PUBLISH', KEYS[5], ARGV[6])
-return {'ok'}
+return write()
 """
 
 # A point says that it lives and how far it has come, and learns the epoch. Scores are the server's clock, so
