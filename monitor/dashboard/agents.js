@@ -18,7 +18,16 @@ class AgentRow {
     this.view = view;
     this.agentId = agentId;
     this.version = el("span", { class: "version" });
-    const name = el("button", { type: "button", class: "name", title: `${plain(agentId, 300)}: show its alerts only`, on: { click: () => view.store.showOnly(agentId) } }, plain(agentId, 120));
+    const name = el(
+      "button",
+      {
+        type: "button",
+        class: "name",
+        title: `${plain(agentId, 300)}: show its alerts only`,
+        on: { click: () => view.store.showOnly(agentId) },
+      },
+      plain(agentId, 120),
+    );
     this.model = el("td", { class: "c-model", "data-label": "Model" });
     this.figure = el("span", { class: "risk-figure" });
     this.word = el("span", { class: "risk-word" });
@@ -48,7 +57,11 @@ class AgentRow {
     setText(this.figure, Number.isFinite(agent.risk) ? agent.risk.toFixed(1) : "–");
     setText(this.word, text);
     setAttr(this.risk, "data-tone", tone);
-    setAttr(this.risk, "title", Number.isFinite(agent.risk) ? `About ${odds(10 ** -agent.risk)} for this agent` : null);
+    setAttr(
+      this.risk,
+      "title",
+      Number.isFinite(agent.risk) ? `About ${odds(10 ** -agent.risk)} for this agent` : null,
+    );
     drawSparkline(this.spark, agent.recent ?? []);
     setText(this.alerts, count(agent.alerts));
     setAttr(this.alerts, "data-some", agent.alerts > 0);
@@ -59,7 +72,9 @@ class AgentRow {
   #drawModel({ state, seen, needed }) {
     const isReady = state === "calibrated";
     const progress = Number.isFinite(needed) ? `${count(Math.min(seen, needed))}/${count(needed)}` : "";
-    const text = isReady ? "Calibrated" : `${state === "recalibrating" ? "Relearning" : "Learning"} ${progress}`;
+    const text = isReady
+      ? "Calibrated"
+      : `${state === "recalibrating" ? "Relearning" : "Learning"} ${progress}`;
     if (this.model.textContent === text) return;
     this.model.replaceChildren(badge(isReady ? "calm" : "watch", isReady ? "check" : "learn", text));
   }
@@ -96,8 +111,12 @@ export class AgentsView {
     this.store = store;
     this.openPanel = openPanel;
     this.isHeld = holder(byId("agents"), () => this.draw());
-    byId("agents-order").addEventListener("change", (event) => this.#choose(() => (this.#order = event.target.value)));
-    byId("agents-find").addEventListener("input", (event) => this.#choose(() => (this.#find = event.target.value.trim().toLowerCase())));
+    byId("agents-order").addEventListener("change", (event) =>
+      this.#choose(() => (this.#order = event.target.value)),
+    );
+    byId("agents-find").addEventListener("input", (event) =>
+      this.#choose(() => (this.#find = event.target.value.trim().toLowerCase())),
+    );
     store.watch(["agents", "revocations"], () => this.draw());
   }
 
@@ -108,7 +127,10 @@ export class AgentsView {
     const ids = new Set(shown.map((agent) => agent.agent_id));
     for (const id of this.#rows.keys()) if (!ids.has(id)) this.#rows.delete(id);
     for (const agent of shown) this.#row(agent.agent_id).draw(agent, nowMs);
-    place(byId("agents"), shown.map((agent) => this.#row(agent.agent_id).node));
+    place(
+      byId("agents"),
+      shown.map((agent) => this.#row(agent.agent_id).node),
+    );
     this.#drawCounts(shown.length);
   }
 
@@ -152,6 +174,11 @@ export class AgentsView {
     setText(byId("tab-agents"), count(total));
     const empty = byId("agents-empty");
     show(empty, shown === 0);
-    setText(empty, total ? "No agent has this name." : "No agent has sent an action yet. Agents appear here with their first one.");
+    setText(
+      empty,
+      total
+        ? "No agent has this name."
+        : "No agent has sent an action yet. Agents appear here with their first one.",
+    );
   }
 }

@@ -5,6 +5,7 @@ import { byId, el, place, setAttr, setText, show } from "./dom.js";
 import { ago, clock, count, odds, plain, plural, probability } from "./format.js";
 import { holder } from "./hold.js";
 import { icon } from "./icons.js";
+import { isSaidBy, reasonList } from "./reasons.js";
 import { ALERTS_MAX } from "./store.js";
 import { responseWords, severityWords, verdictWords } from "./words.js";
 
@@ -12,52 +13,13 @@ import { responseWords, severityWords, verdictWords } from "./words.js";
 const REASONS_SHOWN = 2;
 const REASONS_MAX = 24;
 
-function chance(p) {
-  return Number.isFinite(p) ? `p ${probability(p)}` : "";
-}
-
-function factsOf({ observed, expected }) {
-  const facts = [
-    ["observed", observed],
-    ["expected", expected],
-  ];
-  return facts.filter(([, value]) => value !== null && value !== undefined && value !== "");
-}
-
-function unsaid(facts, sentence) {
-  return facts.filter(([, value]) => !sentence.includes(String(value)));
-}
-
-// The strongest reason is often the title word for word: then there is nothing to read twice.
-function isSaidBy(title, reason) {
-  return reason.sentence === title && unsaid(factsOf(reason), title).length === 0;
-}
-
-// A reason in words, with what was observed and expected where the words do not say it already.
-function reasonItem(reason, title) {
-  const { signal, p } = reason;
-  const facts = factsOf(reason);
-  const sentence = reason.sentence === title ? "" : plain(reason.sentence) || plain(signal);
-  const line = (pairs) => pairs.map(([label, value]) => `${label} ${plain(value, 200)}`).join(" · ");
-  const rest = line(unsaid(facts, String(reason.sentence ?? "")));
-  return el(
-    "li",
-    { class: "reason-item", title: [plain(signal, 60), line(facts), Number.isFinite(p) && odds(p)].filter(Boolean).join("\n") },
-    el("span", { class: "reason-sentence" }, sentence || rest),
-    sentence && rest ? el("span", { class: "reason-facts" }, rest) : null,
-    el("span", { class: "reason-p" }, chance(p)),
-  );
-}
-
-function reasonList(reasons, title) {
-  return el("ul", { class: "reasons" }, ...reasons.map((reason) => reasonItem(reason, title)));
-}
-
 // What is looked up only when an alert is worth it: the other signals in full, and whose errand it was.
 function details(alert, reasons) {
   const rest = reasons.length - REASONS_SHOWN;
   const summary = rest > 0 ? `${plural(rest, "more signal")} and details` : "Details";
-  const body = [rest > 0 && reasonList(reasons.slice(REASONS_SHOWN), alert.title), factList(alert)].filter(Boolean);
+  const body = [rest > 0 && reasonList(reasons.slice(REASONS_SHOWN), alert.title), factList(alert)].filter(
+    Boolean,
+  );
   return el("details", { class: "more" }, el("summary", {}, summary), ...body);
 }
 
@@ -71,7 +33,19 @@ function factList(alert) {
     ["policy", alert.policy],
     ["alert", alert.id],
   ].filter(([, value]) => value !== null && value !== undefined && value !== "");
-  return el("p", { class: "facts" }, ...facts.map(([label, value]) => el("span", { class: "fact" }, el("span", { class: "fact-label" }, label), " ", el("code", {}, plain(value, 300)))));
+  return el(
+    "p",
+    { class: "facts" },
+    ...facts.map(([label, value]) =>
+      el(
+        "span",
+        { class: "fact" },
+        el("span", { class: "fact-label" }, label),
+        " ",
+        el("code", {}, plain(value, 300)),
+      ),
+    ),
+  );
 }
 
 function oddsLine(alert) {
@@ -89,25 +63,54 @@ class AlertItem {
     this.view = view;
     const { icon: name, tone, text } = severityWords(alert.severity);
     const response = responseWords(alert.response);
-    const reasons = (alert.reasons ?? []).filter((reason) => reason && !isSaidBy(alert.title, reason)).slice(0, REASONS_MAX);
+    const reasons = (alert.reasons ?? [])
+      .filter((reason) => reason && !isSaidBy(alert.title, reason))
+      .slice(0, REASONS_MAX);
     this.age = el("span", { class: "age" });
     this.act = el("span", { class: "c-act" });
     this.node = el(
       "li",
       { class: "alert", "data-tone": tone, "data-alert": alert.id, "data-agent": alert.agent_id },
-      el("div", { class: "alert-head" }, el("span", { class: "severity" }, icon(name), text), this.#name(), el("code", { class: "tool" }, plain(alert.tool, 80)), el("time", { datetime: plain(alert.ts, 40), title: plain(alert.ts, 40) }, clock(alert.ts, Date.now())), this.age),
+      el(
+        "div",
+        { class: "alert-head" },
+        el("span", { class: "severity" }, icon(name), text),
+        this.#name(),
+        el("code", { class: "tool" }, plain(alert.tool, 80)),
+        el(
+          "time",
+          { datetime: plain(alert.ts, 40), title: plain(alert.ts, 40) },
+          clock(alert.ts, Date.now()),
+        ),
+        this.age,
+      ),
       el("h3", {}, plain(alert.title) || verdictWords(alert.verdict)),
       el("p", { class: "odds", title: odds(alert.p) }, `${verdictWords(alert.verdict)} · ${oddsLine(alert)}`),
       reasonList(reasons.slice(0, REASONS_SHOWN), alert.title),
       details(alert, reasons),
-      el("div", { class: "alert-foot" }, badge(response.tone, response.icon, response.text), el("span", { class: "why" }, plain(alert.response?.why)), this.act),
+      el(
+        "div",
+        { class: "alert-foot" },
+        badge(response.tone, response.icon, response.text),
+        el("span", { class: "why" }, plain(alert.response?.why)),
+        this.act,
+      ),
     );
   }
 
   #name() {
     const { agent_id: id } = this.alert;
     const show = () => this.view.store.showOnly(id);
-    return el("button", { type: "button", class: "name", title: `${plain(id, 300)}: show its alerts only`, on: { click: show } }, plain(id, 120));
+    return el(
+      "button",
+      {
+        type: "button",
+        class: "name",
+        title: `${plain(id, 300)}: show its alerts only`,
+        on: { click: show },
+      },
+      plain(id, 120),
+    );
   }
 
   draw(nowMs) {
@@ -161,9 +164,13 @@ export class AlertsView {
   #drawList(shown) {
     const known = new Set(this.store.alerts.map((alert) => alert.id));
     for (const id of this.#items.keys()) if (!known.has(id)) this.#items.delete(id);
-    for (const alert of shown) if (!this.#items.has(alert.id)) this.#items.set(alert.id, new AlertItem(alert, this));
+    for (const alert of shown)
+      if (!this.#items.has(alert.id)) this.#items.set(alert.id, new AlertItem(alert, this));
     this.#shownIds = new Set(shown.map((alert) => alert.id));
-    place(byId("alerts"), shown.map((alert) => this.#items.get(alert.id).node));
+    place(
+      byId("alerts"),
+      shown.map((alert) => this.#items.get(alert.id).node),
+    );
     this.#drawAges();
   }
 
@@ -181,14 +188,30 @@ export class AlertsView {
   #drawCounts(n) {
     const { onlyAgent, alerts, alertsDropped } = this.store;
     const isFull = alerts.length >= ALERTS_MAX || alertsDropped > 0;
-    setText(byId("alerts-count"), onlyAgent === null ? (isFull ? `newest ${count(n)}` : count(n)) : `${count(n)} of ${count(alerts.length)}`);
+    setText(
+      byId("alerts-count"),
+      onlyAgent === null
+        ? isFull
+          ? `newest ${count(n)}`
+          : count(n)
+        : `${count(n)} of ${count(alerts.length)}`,
+    );
     setText(byId("tab-alerts"), count(alerts.length));
     const chip = byId("alerts-filter");
     show(chip, onlyAgent !== null);
     if (onlyAgent !== null) chip.replaceChildren(el("span", {}, plain(onlyAgent, 60)), icon("cross"));
-    setAttr(chip, "aria-label", onlyAgent === null ? null : `Show all agents again, not only ${plain(onlyAgent, 60)}`);
+    setAttr(
+      chip,
+      "aria-label",
+      onlyAgent === null ? null : `Show all agents again, not only ${plain(onlyAgent, 60)}`,
+    );
     const empty = byId("alerts-empty");
     show(empty, n === 0);
-    setText(empty, onlyAgent === null ? "No alerts. Every action so far was usual for its agent, or its model is still learning." : "No alerts of this agent.");
+    setText(
+      empty,
+      onlyAgent === null
+        ? "No alerts. Every action so far was usual for its agent, or its model is still learning."
+        : "No alerts of this agent.",
+    );
   }
 }

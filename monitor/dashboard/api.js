@@ -34,7 +34,10 @@ async function request(method, path, body, timeoutMs) {
       signal: AbortSignal.timeout(timeoutMs),
     });
   } catch (error) {
-    const waited = error.name === "TimeoutError" ? `no answer within ${timeoutMs / 1000} s` : "the daemon cannot be reached";
+    const waited =
+      error.name === "TimeoutError"
+        ? `no answer within ${timeoutMs / 1000} s`
+        : "the daemon cannot be reached";
     throw new ApiError(waited, 0);
   }
 }

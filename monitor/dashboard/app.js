@@ -12,7 +12,10 @@ import * as session from "./session.js";
 import { Store } from "./store.js";
 
 const store = new Store();
-const refresher = new Refresher(store, { isLive: () => store.connection.state === "live", onError: signOutIfRefused });
+const refresher = new Refresher(store, {
+  isLive: () => store.connection.state === "live",
+  onError: signOutIfRefused,
+});
 const panel = new Panel(store, () => refresher.fetch("agents", "revocations"));
 const open = (mode, target) => panel.open(mode, target);
 const feed = new Feed({ onMessage: receive, onState: connected, onRefused: () => refresher.fetch("agents") });
@@ -30,7 +33,8 @@ function receive(message) {
   if (message.type !== "status") return;
   if (message.status?.missed) refresher.all();
   // Points come and go without a message of their own; a kill panel must not count on those that are gone.
-  else if (message.status?.points_live !== store.points.filter((point) => point.live).length) refresher.fetch("revocations");
+  else if (message.status?.points_live !== store.points.filter((point) => point.live).length)
+    refresher.fetch("revocations");
 }
 
 function connected(state, retryAtMs) {
@@ -90,7 +94,8 @@ byId("leave").addEventListener("click", () => {
 for (const tab of document.querySelectorAll(".tabs button")) {
   tab.addEventListener("click", () => {
     setAttr(document.body, "data-view", tab.dataset.view);
-    for (const other of document.querySelectorAll(".tabs button")) setAttr(other, "aria-pressed", String(other === tab));
+    for (const other of document.querySelectorAll(".tabs button"))
+      setAttr(other, "aria-pressed", String(other === tab));
   });
 }
 
@@ -100,7 +105,8 @@ window.addEventListener("hashchange", () => {
   begin();
 });
 document.addEventListener("visibilitychange", () => {
-  if (document.visibilityState === "visible" && store.connection.state === "live") refresher.fetch("agents", "revocations");
+  if (document.visibilityState === "visible" && store.connection.state === "live")
+    refresher.fetch("agents", "revocations");
 });
 
 begin();

@@ -17,7 +17,8 @@ const STRONGEST = 3; // the rank of "revoke" in words.js
  * `cut`: the revocation in force, or null. The key changes when the buttons do. No button acts by itself: each opens the panel.
  */
 export function actButtons(agentId, cut, open) {
-  const modes = cut === null ? ["kill"] : levelWords(cut.level).rank < STRONGEST ? ["restore", "kill"] : ["restore"];
+  const modes =
+    cut === null ? ["kill"] : levelWords(cut.level).rank < STRONGEST ? ["restore", "kill"] : ["restore"];
   const targetOf = (mode) => (mode === "kill" ? `agent:${agentId}` : cut.target);
   return {
     key: modes.map((mode) => `${mode} ${targetOf(mode)}`).join("|"),

@@ -16,8 +16,16 @@ export function containment({ epoch, response, acks, expected }) {
   const missing = points.filter(({ state }) => state === "missing").map(({ label }) => label);
   const late = response ? response.missing.length - missing.length : 0; // confirmed after the daemon had stopped waiting
   const total = response ? response.points : expected.length;
-  const confirmed = response ? response.enforced + late : points.filter(({ state }) => state === "confirmed").length;
-  return { confirmed, total: Math.max(total, confirmed), missing, isContained: Boolean(response) && confirmed >= total, points };
+  const confirmed = response
+    ? response.enforced + late
+    : points.filter(({ state }) => state === "confirmed").length;
+  return {
+    confirmed,
+    total: Math.max(total, confirmed),
+    missing,
+    isContained: Boolean(response) && confirmed >= total,
+    points,
+  };
 }
 
 /** Return what tells a point from its replicas, which may share its name. The daemon names missing ones the same way. */
@@ -30,7 +38,8 @@ function heardSince(epoch, acks) {
   const heard = new Map();
   for (const [at, points] of [...acks].sort(([a], [b]) => a - b)) {
     if (at < epoch) continue;
-    for (const [point, latencyMs] of points) if (!heard.has(point)) heard.set(point, at === epoch ? latencyMs : NaN);
+    for (const [point, latencyMs] of points)
+      if (!heard.has(point)) heard.set(point, at === epoch ? latencyMs : NaN);
   }
   return heard;
 }
@@ -38,7 +47,9 @@ function heardSince(epoch, acks) {
 function pointList({ heard, response, expected }) {
   const missing = new Set(response?.missing ?? []);
   const known = new Set(expected.map(labelOf));
-  const strangers = [...missing].filter((label) => !known.has(label)).map((label) => ({ name: label, label, state: "missing", latencyMs: NaN }));
+  const strangers = [...missing]
+    .filter((label) => !known.has(label))
+    .map((label) => ({ name: label, label, state: "missing", latencyMs: NaN }));
   const names = expected.map(({ name }) => name);
   const isUnique = (name) => names.indexOf(name) === names.lastIndexOf(name);
   const rows = expected.map((point) => {
@@ -46,10 +57,17 @@ function pointList({ heard, response, expected }) {
     // By name only where no replica shares it: one replica's word must not stand for another's.
     const key = heard.has(point.id) ? point.id : isUnique(point.name) ? point.name : undefined;
     const name = isUnique(point.name) ? point.name : label;
-    return { name, label, state: stateOf(heard.has(key), missing.has(label), response), latencyMs: heard.get(key) ?? NaN };
+    return {
+      name,
+      label,
+      state: stateOf(heard.has(key), missing.has(label), response),
+      latencyMs: heard.get(key) ?? NaN,
+    };
   });
   const rank = { missing: 0, waiting: 1, confirmed: 2 };
-  return [...strangers, ...rows].sort((a, b) => rank[a.state] - rank[b.state] || (a.label < b.label ? -1 : 1));
+  return [...strangers, ...rows].sort(
+    (a, b) => rank[a.state] - rank[b.state] || (a.label < b.label ? -1 : 1),
+  );
 }
 
 function stateOf(isHeard, isMissing, response) {

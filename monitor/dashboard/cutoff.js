@@ -23,9 +23,17 @@ export class CutoffView {
     const shown = records.slice(0, ROWS_MAX);
     const keys = new Set(shown.map(keyOf));
     for (const key of this.#rows.keys()) if (!keys.has(key)) this.#rows.delete(key);
-    place(byId("cut-list"), shown.map((record) => this.#row(record)));
+    place(
+      byId("cut-list"),
+      shown.map((record) => this.#row(record)),
+    );
     show(byId("cut"), shown.length > 0);
-    setText(byId("cut-title"), records.length > ROWS_MAX ? `Cut off now: ${records.length}, the newest ${ROWS_MAX}` : `Cut off now: ${records.length}`);
+    setText(
+      byId("cut-title"),
+      records.length > ROWS_MAX
+        ? `Cut off now: ${records.length}, the newest ${ROWS_MAX}`
+        : `Cut off now: ${records.length}`,
+    );
   }
 
   #row(record) {
@@ -41,7 +49,13 @@ export class CutoffView {
       "li",
       { "data-target": record.target },
       badge("cut", icon, text),
-      el("div", { class: "cut-words" }, el("code", { class: "target" }, shown), el("span", { class: "reason" }, plain(record.reason) || "no reason given"), el("span", { class: "by" }, revocationWords(record, Date.now()))),
+      el(
+        "div",
+        { class: "cut-words" },
+        el("code", { class: "target" }, shown),
+        el("span", { class: "reason" }, plain(record.reason) || "no reason given"),
+        el("span", { class: "by" }, revocationWords(record, Date.now())),
+      ),
       actButton("restore", record.target, this.openPanel),
     );
   }

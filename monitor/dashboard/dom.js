@@ -17,7 +17,8 @@ export function byId(id) {
 export function el(tag, props = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(props)) {
-    if (name === "on") for (const [event, listener] of Object.entries(value)) node.addEventListener(event, listener);
+    if (name === "on")
+      for (const [event, listener] of Object.entries(value)) node.addEventListener(event, listener);
     else setAttr(node, name, value);
   }
   node.append(...children.filter((child) => child !== null && child !== undefined));
@@ -36,7 +37,8 @@ export function svg(tag, attrs = {}, ...children) {
 export function setAttr(node, name, value) {
   if (UNSAFE.test(name)) throw new Error(`attribute ${name} is not allowed here`);
   if (value === null || value === undefined || value === false) node.removeAttribute(name);
-  else if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value === true ? "" : String(value));
+  else if (node.getAttribute(name) !== String(value))
+    node.setAttribute(name, value === true ? "" : String(value));
 }
 
 /** Set the text; does nothing when it is unchanged, so a selection or a screen reader is not disturbed. */

@@ -74,7 +74,8 @@ export class Feed {
     if (message === null || typeof message !== "object") return;
     // A status says how far the feed is, not how far we are: it may overtake messages that still wait for us, so it is
     // a position only while we have none. The newest, not the highest: a new log counts from the start again.
-    if (Number.isSafeInteger(message.seq) && (message.type !== "status" || this.#seq === null)) this.#seq = message.seq;
+    if (Number.isSafeInteger(message.seq) && (message.type !== "status" || this.#seq === null))
+      this.#seq = message.seq;
     this.onMessage(message);
   }
 

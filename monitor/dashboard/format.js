@@ -1,15 +1,29 @@
 // Values into words and figures. Pure: no page, no clock (`nowMs` is an argument).
 
-const SUPERSCRIPT = { "-": "⁻", 0: "⁰", 1: "¹", 2: "²", 3: "³", 4: "⁴", 5: "⁵", 6: "⁶", 7: "⁷", 8: "⁸", 9: "⁹" };
+const SUPERSCRIPT = {
+  "-": "⁻",
+  0: "⁰",
+  1: "¹",
+  2: "²",
+  3: "³",
+  4: "⁴",
+  5: "⁵",
+  6: "⁶",
+  7: "⁷",
+  8: "⁸",
+  9: "⁹",
+};
 
 // Control characters, zero-width ones and those that reverse the direction of text: with them one agent's name could
 // be made to look like another's, and the wrong one would be killed.
-const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]/g;
+const HIDDEN =
+  /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]/g;
 
 /** Return foreign text with what cannot be seen spelled out as ⟨U+202E⟩, cut to `limit` characters. */
 export function plain(value, limit = 400) {
   if (value === null || value === undefined) return "";
-  const text = typeof value === "string" ? value : typeof value === "object" ? JSON.stringify(value) : String(value);
+  const text =
+    typeof value === "string" ? value : typeof value === "object" ? JSON.stringify(value) : String(value);
   const cut = text.length > limit ? `${text.slice(0, limit)}…` : text;
   return cut.replace(HIDDEN, (c) => `⟨U+${c.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`);
 }
@@ -48,9 +62,18 @@ export function odds(p) {
   if (!Number.isFinite(p) || p <= 0 || p > 1) return "";
   const n = 1 / p;
   if (n < 1000) return `1 in ${Math.max(1, Math.round(n))}`;
-  const [size, word] = n < 1e6 ? [1e3, "thousand"] : n < 1e9 ? [1e6, "million"] : n < 1e12 ? [1e9, "billion"] : [1e12, "trillion"];
+  const [size, word] =
+    n < 1e6
+      ? [1e3, "thousand"]
+      : n < 1e9
+        ? [1e6, "million"]
+        : n < 1e12
+          ? [1e9, "billion"]
+          : [1e12, "trillion"];
   const figure = n / size;
-  return figure >= 1000 ? `under 1 in 1000 ${word}` : `1 in ${figure < 10 ? Number(figure.toFixed(1)) : Math.round(figure)} ${word}`;
+  return figure >= 1000
+    ? `under 1 in 1000 ${word}`
+    : `1 in ${figure < 10 ? Number(figure.toFixed(1)) : Math.round(figure)} ${word}`;
 }
 
 /** Return milliseconds since the epoch for an RFC 3339 string or epoch seconds; NaN for anything else. */
@@ -86,6 +109,9 @@ export function plural(n, one, many = `${one}s`) {
 
 /** Return names as "a, b, c and 4 more". */
 export function names(list, limit = 12) {
-  const shown = list.slice(0, limit).map((name) => plain(name, 80)).join(", ");
+  const shown = list
+    .slice(0, limit)
+    .map((name) => plain(name, 80))
+    .join(", ");
   return list.length > limit ? `${shown} and ${list.length - limit} more` : shown;
 }

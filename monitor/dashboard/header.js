@@ -48,11 +48,21 @@ export class Header {
     const status = this.store.status ?? {};
     const cut = this.store.revocations.size;
     const uncovered = status.points_total > 0 && status.points_live < status.points_total;
-    this.#stat("mode", "Automatic", status.kills_paused ? "Paused" : (MODES[status.mode] ?? "–"), status.kills_paused ? "bad" : "");
+    this.#stat(
+      "mode",
+      "Automatic",
+      status.kills_paused ? "Paused" : (MODES[status.mode] ?? "–"),
+      status.kills_paused ? "bad" : "",
+    );
     this.#stat("rate", "Actions/s", rate(status.actions_per_s));
     this.#stat("actions", "Actions", count(status.actions));
     this.#stat("calibrated", "Calibrated", `${count(status.calibrated)}/${count(status.agents)}`);
-    this.#stat("points", "Points live", `${count(status.points_live)}/${count(status.points_total)}`, uncovered ? "watch" : "");
+    this.#stat(
+      "points",
+      "Points live",
+      `${count(status.points_live)}/${count(status.points_total)}`,
+      uncovered ? "watch" : "",
+    );
     this.#stat("cut", "Cut off", count(cut), cut ? "bad" : "");
     this.#stat("backlog", "Backlog", count(status.backlog), status.backlog > 1000 ? "watch" : "");
   }
@@ -71,17 +81,51 @@ export class Header {
     const { connection, status, missed } = this.store;
     const since = clock(connection.sinceMs / 1000, Date.now());
     const isLost = connection.state !== "live" && status !== null;
-    this.#banner("lost", isLost && `Not connected since ${since}. What you see below is from then; kills from this page may not get through.`, "bad", "Connect now");
-    this.#banner("redis", status?.redis === "unreachable" && "The daemon cannot reach Redis: a kill cannot be confirmed now. Enforcement points refuse everything by themselves when their lease runs out.", "bad");
-    this.#banner("paused", status?.kills_paused && "Automatic kills are paused by the blast-radius guard: too many in a short time. Look at the alerts and kill by hand; manual kills are never limited.", "watch");
-    this.#banner("missed", missed && `This page was too slow and missed messages ${count(missed.from)} to ${count(missed.to)}. The lists were fetched anew.`, "watch", "Understood");
+    this.#banner(
+      "lost",
+      isLost &&
+        `Not connected since ${since}. What you see below is from then; kills from this page may not get through.`,
+      "bad",
+      "Connect now",
+    );
+    this.#banner(
+      "redis",
+      status?.redis === "unreachable" &&
+        "The daemon cannot reach Redis: a kill cannot be confirmed now. Enforcement points refuse everything by themselves when their lease runs out.",
+      "bad",
+    );
+    this.#banner(
+      "paused",
+      status?.kills_paused &&
+        "Automatic kills are paused by the blast-radius guard: too many in a short time. Look at the alerts and kill by hand; manual kills are never limited.",
+      "watch",
+    );
+    this.#banner(
+      "missed",
+      missed &&
+        `This page was too slow and missed messages ${count(missed.from)} to ${count(missed.to)}. The lists were fetched anew.`,
+      "watch",
+      "Understood",
+    );
   }
 
   #banner(key, text, tone, button = null) {
     if (!this.#banners.has(key)) {
       if (!text) return;
-      const node = el("p", { class: "banner", "data-tone": tone, "data-banner": key }, icon(tone === "bad" ? "critical" : "high"), el("span", {}));
-      if (button) node.append(el("button", { type: "button", class: "button quiet", on: { click: () => this.#answer(key) } }, button));
+      const node = el(
+        "p",
+        { class: "banner", "data-tone": tone, "data-banner": key },
+        icon(tone === "bad" ? "critical" : "high"),
+        el("span", {}),
+      );
+      if (button)
+        node.append(
+          el(
+            "button",
+            { type: "button", class: "button quiet", on: { click: () => this.#answer(key) } },
+            button,
+          ),
+        );
       byId("banners").append(node);
       this.#banners.set(key, node);
     }

@@ -13,7 +13,8 @@ export function holder(list, release) {
     clearTimeout(timer);
     timer = setTimeout(release, HOLD_MS + 20);
   };
-  for (const kind of ["pointermove", "pointerdown", "keydown", "focusin"]) list.addEventListener(kind, extend, { passive: true });
+  for (const kind of ["pointermove", "pointerdown", "keydown", "focusin"])
+    list.addEventListener(kind, extend, { passive: true });
   list.addEventListener("pointerleave", () => {
     untilMs = 0;
     release();

@@ -31,6 +31,13 @@ export function icon(name) {
   const filled = FILLED[name];
   const path = filled
     ? svg("path", { d: filled, fill: "currentColor", "fill-rule": "evenodd" })
-    : svg("path", { d: STROKED[name], fill: "none", stroke: "currentColor", "stroke-width": 1.7, "stroke-linecap": "round", "stroke-linejoin": "round" });
+    : svg("path", {
+        d: STROKED[name],
+        fill: "none",
+        stroke: "currentColor",
+        "stroke-width": 1.7,
+        "stroke-linecap": "round",
+        "stroke-linejoin": "round",
+      });
   return svg("svg", { class: "icon", viewBox: "0 0 16 16", "aria-hidden": "true", focusable: "false" }, path);
 }

@@ -12,7 +12,13 @@ import { operator, rememberOperator } from "./session.js";
 const POINTS_MAX = 150;
 
 const MODES = {
-  kill: { title: "Kill", path: "/v1/revocations", button: "Kill", busy: "Killing …", extra: { level: "revoke" } },
+  kill: {
+    title: "Kill",
+    path: "/v1/revocations",
+    button: "Kill",
+    busy: "Killing …",
+    extra: { level: "revoke" },
+  },
   restore: { title: "Restore", path: "/v1/restorations", button: "Restore", busy: "Restoring …", extra: {} },
 };
 
@@ -32,7 +38,8 @@ export class Panel {
     this.onDone = onDone;
     this.dialog = byId("panel");
     byId("panel-close").append(icon("cross"));
-    for (const id of ["panel-close", "panel-cancel"]) byId(id).addEventListener("click", () => this.dialog.close());
+    for (const id of ["panel-close", "panel-cancel"])
+      byId(id).addEventListener("click", () => this.dialog.close());
     byId("panel-form").addEventListener("submit", (event) => this.#submit(event));
     // Enter in a one-line field would send the form: no single key may kill.
     byId("panel-by").addEventListener("keydown", (event) => event.key === "Enter" && event.preventDefault());
@@ -86,7 +93,8 @@ export class Panel {
     const node = byId("panel-problem");
     show(node, Boolean(text));
     setText(node, text ?? "");
-    for (const name of ["reason", "by"]) setAttr(byId(`panel-${name}`), "aria-invalid", text && field === name ? "true" : null);
+    for (const name of ["reason", "by"])
+      setAttr(byId(`panel-${name}`), "aria-invalid", text && field === name ? "true" : null);
     if (field) byId(`panel-${field}`).focus();
   }
 
@@ -95,7 +103,8 @@ export class Panel {
     if (this.#phase !== "ask") return;
     const reason = byId("panel-reason").value.trim();
     const by = byId("panel-by").value.trim();
-    if (!reason) return this.#problem("Say why: whoever looks at this tomorrow needs it. Nothing was sent.", "reason");
+    if (!reason)
+      return this.#problem("Say why: whoever looks at this tomorrow needs it. Nothing was sent.", "reason");
     if (!by) return this.#problem("Say who you are: it goes into the record. Nothing was sent.", "by");
     rememberOperator(by);
     await this.#send(reason, by);
@@ -104,7 +113,8 @@ export class Panel {
   async #send(reason, by) {
     const { path, extra } = MODES[this.#mode];
     const [mode, target] = [this.#mode, this.#target];
-    const isShown = () => this.dialog.open && mode === this.#mode && target === this.#target && this.#phase === "sending";
+    const isShown = () =>
+      this.dialog.open && mode === this.#mode && target === this.#target && this.#phase === "sending";
     this.#phase = "sending";
     this.#expected = this.store.points.filter((point) => point.live);
     this.#transitionsBefore = this.store.transitionCount;
@@ -112,12 +122,16 @@ export class Panel {
     this.#draw();
     try {
       const response = await act(path, { target, reason, by, ...extra });
-      setText(byId("announce"), `${plain(target)}: ${verdictOf(mode, response, containment({ epoch: response.epoch, response, acks: new Map(), expected: [] })).text}`);
+      setText(
+        byId("announce"),
+        `${plain(target)}: ${verdictOf(mode, response, containment({ epoch: response.epoch, response, acks: new Map(), expected: [] })).text}`,
+      );
       if (isShown()) this.#settle("done", response);
     } catch (error) {
       setText(byId("announce"), `${plain(target)}: ${failureWords(error)}`);
       if (isShown()) this.#settle("ask", null);
-      if (isShown() || (this.#mode === mode && this.#target === target)) this.#problem(failureWords(error), { reason: "reason", by: "by" }[error.field] ?? null);
+      if (isShown() || (this.#mode === mode && this.#target === target))
+        this.#problem(failureWords(error), { reason: "reason", by: "by" }[error.field] ?? null);
     }
     this.onDone();
   }
@@ -132,27 +146,61 @@ export class Panel {
   #epoch() {
     if (this.#response) return this.#response.epoch ?? null;
     const fresh = this.store.transitionCount - this.#transitionsBefore;
-    const ours = fresh > 0 ? this.store.transitions.slice(-fresh).find(({ target }) => target === this.#target) : null;
+    const ours =
+      fresh > 0 ? this.store.transitions.slice(-fresh).find(({ target }) => target === this.#target) : null;
     return ours?.epoch ?? null;
   }
 
   #drawResult() {
     if (this.#phase === "ask") return;
     const response = this.#response;
-    const state = containment({ epoch: this.#epoch(), response, acks: this.store.acks, expected: this.#expected });
-    const { tone, text, icon: name } = response ? verdictOf(this.#mode, response, state) : { tone: "watch", icon: "hold", text: `${MODES[this.#mode].busy} ${state.confirmed}/${state.total} confirmed` };
+    const state = containment({
+      epoch: this.#epoch(),
+      response,
+      acks: this.store.acks,
+      expected: this.#expected,
+    });
+    const {
+      tone,
+      text,
+      icon: name,
+    } = response
+      ? verdictOf(this.#mode, response, state)
+      : {
+          tone: "watch",
+          icon: "hold",
+          text: `${MODES[this.#mode].busy} ${state.confirmed}/${state.total} confirmed`,
+        };
     const verdict = byId("panel-verdict");
     setAttr(verdict, "data-tone", tone);
     if (verdict.textContent !== text) verdict.replaceChildren(icon(name), el("span", {}, text));
     const notes = response ? notesOf(response, state) : [];
-    byId("panel-notes").replaceChildren(...notes.map(({ text: note, tone: noteTone }) => el("li", { "data-tone": noteTone ?? null }, note)));
+    byId("panel-notes").replaceChildren(
+      ...notes.map(({ text: note, tone: noteTone }) => el("li", { "data-tone": noteTone ?? null }, note)),
+    );
     this.#drawPoints(state.points);
   }
 
   #drawPoints(points) {
-    const chips = points.slice(0, POINTS_MAX).map(({ name, label, state, latencyMs }) =>
-      el("li", { "data-state": state, title: plain(label, 200) }, icon(POINT[state]), el("span", { class: "point-name" }, plain(name, 120)), el("span", { class: "point-time" }, state === "confirmed" && Number.isFinite(latencyMs) ? ms(latencyMs) : state === "confirmed" ? "" : state)),
-    );
+    const chips = points
+      .slice(0, POINTS_MAX)
+      .map(({ name, label, state, latencyMs }) =>
+        el(
+          "li",
+          { "data-state": state, title: plain(label, 200) },
+          icon(POINT[state]),
+          el("span", { class: "point-name" }, plain(name, 120)),
+          el(
+            "span",
+            { class: "point-time" },
+            state === "confirmed" && Number.isFinite(latencyMs)
+              ? ms(latencyMs)
+              : state === "confirmed"
+                ? ""
+                : state,
+          ),
+        ),
+      );
     const rest = points.slice(POINTS_MAX).map(({ label }) => label);
     if (rest.length) chips.push(el("li", {}, `${plural(rest.length, "more point")}: ${names(rest, 3)}`));
     byId("panel-points").replaceChildren(...chips);

@@ -33,7 +33,8 @@ export class Refresher {
   }
 
   #tick(names) {
-    if (this.isLive() && document.visibilityState === "visible") for (const name of names) if (!this.#busy.has(name)) this.fetch(name);
+    if (this.isLive() && document.visibilityState === "visible")
+      for (const name of names) if (!this.#busy.has(name)) this.fetch(name);
   }
 
   async #run(name) {

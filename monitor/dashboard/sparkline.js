@@ -15,7 +15,10 @@ function bars(values, keep, ceiling) {
   return values
     .map((value, i) => [value, (offset + i) * STEP + 1])
     .filter(([value]) => Number.isFinite(value) && keep(value))
-    .map(([value, x]) => `M${x} ${HEIGHT}V${(HEIGHT - Math.max(1, (Math.min(value, ceiling) / ceiling) * HEIGHT)).toFixed(1)}`)
+    .map(
+      ([value, x]) =>
+        `M${x} ${HEIGHT}V${(HEIGHT - Math.max(1, (Math.min(value, ceiling) / ceiling) * HEIGHT)).toFixed(1)}`,
+    )
     .join("");
 }
 
@@ -35,7 +38,19 @@ export function drawSparkline(node, values) {
   const known = shown.filter(Number.isFinite);
   const highest = known.length ? Math.max(...known) : 0;
   const ceiling = Math.max(CEILING, highest);
-  setAttr(node.children[0], "d", bars(shown, (value) => value < STRANGE, ceiling));
-  setAttr(node.children[1], "d", bars(shown, (value) => value >= STRANGE, ceiling));
-  setAttr(node, "aria-label", known.length ? `Last ${known.length} actions, strangest ${highest.toFixed(1)}` : "No scores yet");
+  setAttr(
+    node.children[0],
+    "d",
+    bars(shown, (value) => value < STRANGE, ceiling),
+  );
+  setAttr(
+    node.children[1],
+    "d",
+    bars(shown, (value) => value >= STRANGE, ceiling),
+  );
+  setAttr(
+    node,
+    "aria-label",
+    known.length ? `Last ${known.length} actions, strangest ${highest.toFixed(1)}` : "No scores yet",
+  );
 }

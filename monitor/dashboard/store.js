@@ -63,7 +63,11 @@ export class Store {
     const fetched = list.filter((alert) => alert?.id);
     const ids = new Set(fetched.map((alert) => alert.id));
     const isMissing = (alert) => !ids.has(alert.id);
-    this.#keep([...this.alerts.slice(0, during).filter(isMissing), ...fetched, ...this.alerts.slice(during).filter(isMissing)]);
+    this.#keep([
+      ...this.alerts.slice(0, during).filter(isMissing),
+      ...fetched,
+      ...this.alerts.slice(during).filter(isMissing),
+    ]);
   }
 
   #alert(alert) {

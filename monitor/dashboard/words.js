@@ -14,7 +14,11 @@ export function severityWords(severity) {
   return SEVERITY[severity] ?? { icon: "high", tone: "high", text: plain(severity, 20) || "Unknown" };
 }
 
-const VERDICT = { anomalous: "strange for this agent", malfunction: "looks broken", blast_radius: "blast-radius guard" };
+const VERDICT = {
+  anomalous: "strange for this agent",
+  malfunction: "looks broken",
+  blast_radius: "blast-radius guard",
+};
 
 /** Return what a detector's verdict means. */
 export function verdictWords(verdict) {
@@ -38,14 +42,21 @@ export function revocationWords(record, nowMs) {
   return `by ${plain(record.by, 60) || "unknown"} at ${clock(record.at, nowMs)}${until}`;
 }
 
-const DONE = { revoke: "Revoked automatically", suspend: "Suspended automatically", step_up: "Held for a human", alert: "Alert only" };
+const DONE = {
+  revoke: "Revoked automatically",
+  suspend: "Suspended automatically",
+  step_up: "Held for a human",
+  alert: "Alert only",
+};
 const WANTED = { revoke: "revoked", suspend: "suspended", step_up: "held for a human" };
 
 /** Return {icon, tone, text} for what the policy did, and what it would have done in another mode. */
 export function responseWords(response) {
   const { wanted, taken } = response ?? {};
-  if (taken && taken !== "alert") return { icon: levelWords(taken).icon, tone: "cut", text: DONE[taken] ?? plain(taken, 20) };
-  if (WANTED[wanted]) return { icon: "eye", tone: "watch", text: `Not stopped; would have been ${WANTED[wanted]}` };
+  if (taken && taken !== "alert")
+    return { icon: levelWords(taken).icon, tone: "cut", text: DONE[taken] ?? plain(taken, 20) };
+  if (WANTED[wanted])
+    return { icon: "eye", tone: "watch", text: `Not stopped; would have been ${WANTED[wanted]}` };
   return { icon: "bell", tone: "calm", text: DONE.alert };
 }
 
