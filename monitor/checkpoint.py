@@ -16,6 +16,7 @@ import numpy as np
 from monitor.state_dir import write_private
 
 MAGIC = b"KILLCORD CHECKPOINT 1\n"
+FOREIGN = "the checkpoint was made under another configuration or version"
 _DIGEST_BYTES = 32
 _ARRAY = 1
 
@@ -36,6 +37,14 @@ def write_checkpoint(file: Path, checkpoint: Checkpoint) -> None:
 
 def read_checkpoint(file: Path, fingerprint: str) -> Checkpoint | str:
     """Return the checkpoint, or in one sentence why there is none to use."""
+    found = read_any_checkpoint(file)
+    if isinstance(found, Checkpoint) and found.fingerprint != fingerprint:
+        return FOREIGN
+    return found
+
+
+def read_any_checkpoint(file: Path) -> Checkpoint | str:
+    """Return the checkpoint whatever it was made under, or in one sentence why it cannot be read."""
     try:
         content = file.read_bytes()
     except OSError as error:
@@ -47,12 +56,9 @@ def read_checkpoint(file: Path, fingerprint: str) -> Checkpoint | str:
     ):
         return "the checkpoint is damaged"
     try:
-        checkpoint = Checkpoint(*decode_state(body))
+        return Checkpoint(*decode_state(body))
     except (msgspec.DecodeError, TypeError, ValueError) as error:
         return f"the checkpoint cannot be read: {error}"
-    if checkpoint.fingerprint != fingerprint:
-        return "the checkpoint was made under another configuration or version"
-    return checkpoint
 
 
 def encode_state(state: Any) -> bytes:

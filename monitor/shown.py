@@ -8,8 +8,13 @@ from monitor.engines.embedded import Shown
 from monitor.segments import SegmentedLog
 
 
+class _Response(msgspec.Struct):
+    change_id: str | None = None
+
+
 class _Alert(msgspec.Struct):
     id: str
+    response: _Response
 
 
 class _Transition(msgspec.Struct):
@@ -28,12 +33,14 @@ _decode = msgspec.json.Decoder(_Message).decode
 
 
 def read_shown(feed_log: SegmentedLog) -> Shown:
-    """Return the ids of all alerts in the feed's log and the last epoch whose transition is there."""
-    alert_ids, epoch = set(), 0
+    """Return the ids of all alerts in the feed's log, their kills, and the last epoch whose transition is there."""
+    alert_ids, change_ids, epoch = set(), set(), 0
     for frame in feed_log.read():
         message = _decode(frame.payload)
         if message.alert:
             alert_ids.add(message.alert.id)
+            if message.alert.response.change_id:
+                change_ids.add(message.alert.response.change_id)
         if message.transition:
             epoch = max(epoch, message.transition.epoch)
-    return Shown(frozenset(alert_ids), epoch)
+    return Shown(frozenset(alert_ids), frozenset(change_ids), epoch)

@@ -25,7 +25,7 @@ from killswitch import Change
 from killswitch.codec import decode_change, encode_change
 from monitor import entries
 from monitor.alerts import Alert
-from monitor.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from monitor.checkpoint import FOREIGN, Checkpoint, read_any_checkpoint, write_checkpoint
 from monitor.config import Config
 from monitor.entries import Actions, Entry, Judgement, Transition
 from monitor.errors import LogError
@@ -42,6 +42,9 @@ log = logging.getLogger("killcord.engine")
 MAX_ENTRY_ACTIONS = 1000
 """Larger batches are cut into entries of this size: the event loop is never held for longer than one takes."""
 
+
+FORMAT = 2
+"""Version of a checkpoint's state but for the models, which have their own. Raise it when any `dump` changes."""
 
 _STOP = Record(b"", 0)
 
@@ -76,9 +79,10 @@ class Effects(Protocol):
 
 
 class Shown(NamedTuple):
-    """What the feed already holds: ids of alerts, and the last epoch whose transition was shown."""
+    """What the feed already holds: ids of alerts and of their kills, and the last epoch whose transition was shown."""
 
     alert_ids: frozenset[str]
+    change_ids: frozenset[str]
     epoch: int
 
 
@@ -91,13 +95,14 @@ class EmbeddedEngine:
         self._shown = shown
         self._checkpoint_file = state.path / "checkpoint"
         self._log = SegmentedLog(state.path / "log", segment_bytes=config.log.segment_bytes)
-        self._commit = GroupCommit(self._log, self._durable)
+        self._commit = GroupCommit(self._log, self._durable, self._refused)
         self._queue: asyncio.Queue[tuple[int, Record]] = asyncio.Queue()  # bounded by `is_overloaded`
         self._seed = int.from_bytes(hashlib.sha256(state.secret()).digest()[:8], "little")
         self._seen = SeenIds(config.log.dedupe_ids, self._seed)
         self._scorer: asyncio.Task[None] | None = None
         self._checkpointing: asyncio.Future[None]
         self._checkpoint_due_s = 0.0
+        self._history_to = 0  # up to here replay only teaches: what followed from it was seen to, long ago
         self._unscored = 0
         self.pipeline = Pipeline(config)
         self.actions = 0
@@ -123,7 +128,7 @@ class EmbeddedEngine:
         if self._scorer:
             await asyncio.gather(self._scorer, self._checkpointing, return_exceptions=True)
         if self._scorer and not self._scorer.cancelled() and self._scorer.exception() is None:
-            await self._write_checkpoint()
+            await self._write_checkpoint(self._snapshot(), self._commit.barrier())
         self._log.close()
 
     async def failed(self) -> None:
@@ -153,17 +158,18 @@ class EmbeddedEngine:
         """
         new = [action for action in observations if self._seen.is_new(action.agent_id, action.id)]
         chunks = [new[start : start + MAX_ENTRY_ACTIONS] for start in range(0, len(new), MAX_ENTRY_ACTIONS)]
-        written = [(chunk, self._enqueue(Actions(time.time(), chunk))) for chunk in chunks]
-        repeated_durable = self._commit.barrier() if len(new) < len(observations) else None
-        failure: LogError | None = None
-        for chunk, durable in written:
-            try:
-                await durable
-            except LogError as error:
-                failure = error
+        written: list[asyncio.Future[int]] = []
+        try:
+            for chunk in chunks:
+                durable = self._enqueue(Actions(time.time(), chunk))
+                written.append(durable)
+        except BaseException:
+            for chunk in chunks[len(written) :]:
                 self._forget(chunk)
-        if failure:
-            raise failure
+            raise
+        repeated_durable = self._commit.barrier() if len(new) < len(observations) else None
+        for durable in written:
+            await durable
         if repeated_durable:
             await repeated_durable
         return Receipt(len(new), len(observations) - len(new))
@@ -199,6 +205,12 @@ class EmbeddedEngine:
         for action in actions:
             self._seen.forget(action.agent_id, action.id)
 
+    def _refused(self, record: Record) -> None:
+        """Forget the ids of actions that did not become durable, also if their sender has gone away since."""
+        entry = entries.decode(record.payload)
+        if isinstance(entry, Actions):
+            self._forget(entry.observations)
+
     def _durable(self, first_seq: int, record: Record) -> None:
         self._unscored += record.entries
         self._queue.put_nowait((first_seq, record))
@@ -213,7 +225,9 @@ class EmbeddedEngine:
             await self._apply(first_seq, entries.decode(record.payload))
             self._unscored -= record.entries
             if time.monotonic() >= self._checkpoint_due_s and self._checkpointing.done():
-                self._checkpointing = asyncio.create_task(self._write_checkpoint(), name="checkpoint")
+                # The state is taken here, between two entries: once a task of its own runs, one may be half applied.
+                writing = self._write_checkpoint(self._snapshot(), self._commit.barrier())
+                self._checkpointing = asyncio.create_task(writing, name="checkpoint")
 
     async def _apply(self, first_seq: int, entry: Entry) -> None:
         """Let one entry change the state, and see to what follows from it. The same live and on replay."""
@@ -221,20 +235,31 @@ class EmbeddedEngine:
             case Actions():
                 outcomes = self.pipeline.step(entry.observations, entry.now_s, first_seq=first_seq)
                 self.actions += len(entry.observations)
-                await self._see_to(outcomes)
+                self.alerts += len(outcomes.alerts)
+                await self._see_to(outcomes, is_history=first_seq <= self._history_to)
             case Judgement():
                 self.pipeline.judge(entry.alert_id, entry.verdict)
             case Transition():
                 await self._transition(decode_change(entry.change))
         self.seq = first_seq + entries.count(entry) - 1
 
-    async def _see_to(self, outcomes: Outcomes) -> None:
+    async def _see_to(self, outcomes: Outcomes, *, is_history: bool) -> None:
         for request in outcomes.requests:  # the kill first: telling people can wait for the disk
-            self._effects.request(request)
-        self.alerts += len(outcomes.alerts)
+            if is_history or self._was_told_otherwise(request):
+                self.pipeline.withdraw(request)
+            else:
+                self._effects.request(request)
         news = [alert_message(alert) for alert in outcomes.alerts if alert.id not in self._shown.alert_ids]
-        if news:
+        if news and not is_history:
             await self._effects.publish(news)
+
+    def _was_told_otherwise(self, request: RevocationRequest) -> bool:
+        """Return whether people were shown this alert without a kill, under another configuration that was.
+
+        Then replaying it under this one must not kill an agent today for what it did in the past.
+        """
+        told = any(alert_id in self._shown.alert_ids for alert_id in request.evidence)
+        return told and request.change_id not in self._shown.change_ids
 
     async def _transition(self, change: Change) -> None:
         self.pipeline.transition(change)
@@ -245,18 +270,14 @@ class EmbeddedEngine:
     # -- recovery -----------------------------------------------------------------------------------------------
 
     async def _recover(self) -> Recovery:
-        checkpoint = read_checkpoint(self._checkpoint_file, self._fingerprint())
-        note = checkpoint if isinstance(checkpoint, str) else "ok"
-        start = 0
-        if isinstance(checkpoint, Checkpoint) and checkpoint.seq < self._log.next_seq:
-            start = checkpoint.seq
-            self._take_up(checkpoint)
+        found = read_any_checkpoint(self._checkpoint_file)
+        note, start = (found, 0) if isinstance(found, str) else self._take_up(found)
         replayed = 0
         for frame in self._log.read(start + 1):
             await self._replay(frame)
             replayed += frame.entries
         torn = self._log.torn.bytes_cut if self._log.torn else 0
-        self._shown = Shown(frozenset(), self.epoch)  # from here on every alert is new
+        self._shown = Shown(frozenset(), frozenset(), self.epoch)  # from here on every alert is new
         return Recovery(start, replayed, note, torn)
 
     async def _replay(self, frame: Frame) -> None:
@@ -267,19 +288,28 @@ class EmbeddedEngine:
         await self._apply(frame.first_seq, entry)
         await asyncio.sleep(0)
 
-    def _take_up(self, checkpoint: Checkpoint) -> None:
+    def _take_up(self, checkpoint: Checkpoint) -> tuple[str, int]:
+        """Continue from the checkpoint; return in words what was found, and the number after which to replay.
+
+        One that cannot be continued from still says up to where everything was seen to.
+        """
         state = checkpoint.state
-        self.pipeline.restore(state["pipeline"])
-        self._seen.restore(state["seen"])
-        self.actions, self.alerts, self.seq = state["actions"], state["alerts"], checkpoint.seq
+        note, start = "ok", checkpoint.seq
+        if checkpoint.seq >= self._log.next_seq:
+            note, start = "the checkpoint is ahead of the log", 0
+        elif checkpoint.fingerprint != self._fingerprint():
+            note, start = FOREIGN, 0
+        else:
+            self.pipeline.restore(state["pipeline"])
+            self._seen.restore(state["seen"])
+            self.actions, self.alerts, self.seq = state["actions"], state["alerts"], checkpoint.seq
+        self._history_to = checkpoint.seq
         for request in state["pending"]:
             self._effects.request(msgspec.convert(request, RevocationRequest))
+        return note, start
 
-    async def _write_checkpoint(self) -> None:
-        """Write the state after the last applied entry; everything that followed from it is durable by now.
-
-        The state is copied before anything is awaited; scoring goes on while the copy is written.
-        """
+    def _snapshot(self) -> Checkpoint:
+        """Return a copy of the state after the last applied entry; everything that followed from it is durable."""
         self._checkpoint_due_s = time.monotonic() + self._config.log.checkpoint_interval_s
         state = {
             "pipeline": self.pipeline.dump(),
@@ -288,9 +318,20 @@ class EmbeddedEngine:
             "alerts": self.alerts,
             "pending": self._effects.pending(),
         }
-        checkpoint = Checkpoint(self.seq, self._fingerprint(), state)
-        await asyncio.to_thread(write_checkpoint, self._checkpoint_file, checkpoint)
-        await asyncio.to_thread(self._drop_old, checkpoint.seq)
+        return Checkpoint(self.seq, self._fingerprint(), state)
+
+    async def _write_checkpoint(self, checkpoint: Checkpoint, ids_durable: asyncio.Future[None]) -> None:
+        """Write the checkpoint once every action whose id it remembers is on disk; scoring goes on meanwhile.
+
+        Without that wait an action lost in a crash would be called a duplicate when it is sent again. A checkpoint that
+        cannot be written is reported: it only saves time.
+        """
+        try:
+            await ids_durable
+            await asyncio.to_thread(write_checkpoint, self._checkpoint_file, checkpoint)
+            await asyncio.to_thread(self._drop_old, checkpoint.seq)
+        except (LogError, OSError) as error:
+            log.error("no checkpoint: %s", error)
 
     def _drop_old(self, seq: int) -> None:
         limits = self._config.log
@@ -299,9 +340,9 @@ class EmbeddedEngine:
             log.info("retention: deleted %s", segment.name)
 
     def _fingerprint(self) -> str:
-        """Name whatever the meaning of a checkpoint depends on."""
-        config = self._config.model_dump_json(include={"detection", "response"})
-        return hashlib.sha256(f"{STATE_VERSION}|{config}".encode()).hexdigest()
+        """Name whatever a state can be taken up under. Budgets and modes are not part: models outlive them."""
+        detection = self._config.model_dump_json(include={"detection": {"river", "max_agents"}})
+        return hashlib.sha256(f"{FORMAT}|{STATE_VERSION}|{self._seed}|{detection}".encode()).hexdigest()
 
 
 def alert_message(alert: Alert) -> dict[str, Any]:
