@@ -1,11 +1,12 @@
 """Writes automatic revocations to the store: a thread of its own, so that nothing else can delay a kill.
 
 A request that cannot be written is retried for ever with the same change id, which the store applies once; the leases
-of the enforcement points do the killing meanwhile.
+of the enforcement points do the killing meanwhile. One that keeps failing never holds another one up.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
@@ -13,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from killswitch import KillswitchError, StoreUnreachable, Switch, Target
+from killswitch import InvalidRequest, InvalidTarget, KillswitchError, Switch, Target
 from monitor.pipeline import RevocationRequest
 
 log = logging.getLogger("killcord.killer")
@@ -24,13 +25,13 @@ BY = "killcord/policy"
 
 
 class Killer:
-    """Takes requests from any thread and has them written in order. Use as a context manager.
+    """Takes requests from any thread and has them written. Use as a context manager.
 
     Parameters
     ----------
     on_refused
-        Called from the killer's thread with a request that the store will never take, and the reason. Must not
-        raise.
+        Called from the killer's thread with a request that can never be carried out, because it is none: never for
+        what the store may take later. Must not raise.
     """
 
     def __init__(self, switch: Switch, on_refused: Callable[[RevocationRequest, str], None]) -> None:
@@ -61,28 +62,40 @@ class Killer:
         return list(self._pending)
 
     def _run(self) -> None:
-        while not self._stop.is_set():
-            self._wake.get()
-            while self._pending and not self._stop.is_set():
-                self._write_until_done(self._pending[0])
-                if not self._stop.is_set():
-                    self._pending.popleft()
-
-    def _write_until_done(self, request: RevocationRequest) -> None:
         retry_s = FIRST_RETRY_S
         while not self._stop.is_set():
-            try:
-                write_revocation(self._switch, request)
-            except StoreUnreachable as error:
-                log.error("kill of %s is pending: %s", request.target, error)
-                self._stop.wait(retry_s)
-                retry_s = min(LAST_RETRY_S, retry_s * 2)
-            except KillswitchError as error:
-                log.critical("kill of %s was refused: %s", request.target, error)
-                self._on_refused(request, str(error))
-                return
+            with contextlib.suppress(queue.Empty):
+                self._wake.get(timeout=retry_s if self._pending else None)
+            has_failed = self._write_each_once()
+            retry_s = min(LAST_RETRY_S, retry_s * 2) if has_failed else FIRST_RETRY_S
+
+    def _write_each_once(self) -> bool:
+        """Try every pending request once; return whether some are still pending. Only this thread takes any out."""
+        has_failed = False
+        for _ in range(len(self._pending)):
+            if self._stop.is_set():
+                return True
+            if self._is_settled(self._pending[0]):
+                self._pending.popleft()
             else:
-                return
+                self._pending.rotate(-1)
+                has_failed = True
+        return has_failed
+
+    def _is_settled(self, request: RevocationRequest) -> bool:
+        """Write the revocation; return False if that has to be tried again."""
+        try:
+            write_revocation(self._switch, request)
+        except (InvalidRequest, InvalidTarget) as error:
+            log.critical("kill of %s is no request: %s", request.target, error)
+            self._on_refused(request, str(error))
+        except KillswitchError as error:
+            log.error("kill of %s is pending: %s", request.target, error)
+            return False
+        except Exception:  # the root of this thread: without it no agent would be stopped any more
+            log.critical("kill of %s failed; it is tried again", request.target, exc_info=True)
+            return False
+        return True
 
 
 def write_revocation(switch: Switch, request: RevocationRequest) -> None:
