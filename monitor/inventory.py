@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections import deque
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ class AgentRecord:
         "last_ts",
         "recent",
         "risk",
-        "risk_ts",
+        "risk_at_s",
         "version",
     )
 
@@ -36,12 +37,12 @@ class AgentRecord:
         self.last_ts = first_ts
         self.last_tool = ""
         self.risk = 0.0
-        self.risk_ts = first_ts
+        self.risk_at_s = 0.0
         self.recent: deque[float] = deque(maxlen=RECENT_SCORES)
 
-    def risk_at(self, ts_s: float) -> float:
+    def risk_at(self, now_s: float) -> float:
         """Return the recent worst strangeness, faded by the time since then."""
-        return float(self.risk * 0.5 ** (max(0.0, ts_s - self.risk_ts) / RISK_HALF_LIFE_S))
+        return float(self.risk * 0.5 ** (max(0.0, now_s - self.risk_at_s) / RISK_HALF_LIFE_S))
 
 
 class Named(NamedTuple):
@@ -52,7 +53,7 @@ class Named(NamedTuple):
 
 
 class Inventory:
-    """The agents seen, at most `max_agents`; the one that was silent longest gives way."""
+    """The agents seen, at most `max_agents`; beyond that the 1/64 that was silent longest gives way together."""
 
     def __init__(self, max_agents: int) -> None:
         self._max = max_agents
@@ -61,8 +62,11 @@ class Inventory:
     def __len__(self) -> int:
         return len(self._agents)
 
-    def note(self, action: Observation, p: float) -> AgentRecord:
-        """Count one action with its p-value (NaN while the model is being calibrated)."""
+    def note(self, action: Observation, p: float, now_s: float) -> AgentRecord:
+        """Count one action with its p-value (NaN while the model is being calibrated).
+
+        Risk goes by our own clock `now_s`: an agent with a clock of its own must not hide anybody's.
+        """
         record = self._agents.get(action.agent_id) or self._add(action)
         record.actions += 1
         record.version = action.agent_version
@@ -71,8 +75,8 @@ class Inventory:
         if p == p:  # not NaN
             strangeness = -math.log10(max(p, 1e-300))
             record.recent.append(round(strangeness, 2))
-            if strangeness >= record.risk_at(action.ts_s):
-                record.risk, record.risk_ts = strangeness, action.ts_s
+            if strangeness >= record.risk_at(now_s):
+                record.risk, record.risk_at_s = strangeness, now_s
         return record
 
     def get(self, agent_id: str) -> AgentRecord | None:
@@ -102,7 +106,11 @@ class Inventory:
 
     def _add(self, action: Observation) -> AgentRecord:
         if len(self._agents) >= self._max:
-            quietest = min(self._agents, key=lambda agent_id: self._agents[agent_id].last_ts)
-            del self._agents[quietest]
+            leaving = max(1, self._max // 64)  # one pass for many: a flood of invented names must stay cheap
+            for agent_id in heapq.nsmallest(leaving, self._agents, key=self._last_ts):
+                del self._agents[agent_id]
         record = self._agents[action.agent_id] = AgentRecord(action.ts_s)
         return record
+
+    def _last_ts(self, agent_id: str) -> float:
+        return self._agents[agent_id].last_ts

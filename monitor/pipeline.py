@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from detectors import Bank, Calibration, Scores, Settings, explain
+from detectors import STATES, Bank, Calibration, Scores, Settings, explain
 from killswitch import Change, Level
 from monitor.alerts import Alert, ReasonText, ResponseTaken, alert_id, change_id
 from monitor.config import Config
@@ -25,6 +25,10 @@ from monitor.words import Words, subject
 
 WEAK = 0.25
 """How much an unjudged action teaches, against 1 for a normal one (`detection.md`: late and weakly)."""
+
+
+MAX_REASON_CHARS = 500
+"""Far below what the kill switch refuses: whatever an agent writes into an action must not make its kill invalid."""
 
 
 class RevocationRequest(NamedTuple):
@@ -81,10 +85,11 @@ class Pipeline:
         """
         self._teach_unjudged(now_s)
         outcomes = Outcomes([], [], [])
-        # A detector of River's must learn an action before it scores the next one of the same agent.
-        stride = 1 if self._river else max(1, len(actions))
-        for start in range(0, len(actions), stride):
-            self._step(actions[start : start + stride], now_s, first_seq + start, outcomes)
+        start = 0
+        while start < len(actions):
+            end = self._stride_end(actions, start)
+            self._step(actions[start:end], now_s, first_seq + start, outcomes)
+            start = end
         return outcomes
 
     def judge(self, alert: str, verdict: str) -> None:
@@ -92,14 +97,21 @@ class Pipeline:
         held = self._quarantine.release(alert)
         if held and verdict == "dismissed":
             self._bank.learn([_number(held.agent_id)], [held.features], 1.0)
+            self._river.learn(held.agent_id, held.features)
+
+    def withdraw(self, request: RevocationRequest) -> None:
+        """Take note that a request will not be carried out: its agent is not stopped."""
+        agent_id = request.target.removeprefix("agent:")
+        if self._stopped.get(agent_id) == request.change_id:
+            del self._stopped[agent_id]
 
     def transition(self, change: Change) -> None:
         """Take note that an agent was stopped or restored: a stopped agent teaches nothing and is not killed twice."""
         if change.target.kind != "agent":
             return
-        if change.new is None:
+        if change.new is None or change.new.level == "step_up":
             self._stopped.pop(change.target.value, None)
-        elif change.new.level != "step_up":
+        else:
             self._stopped[change.target.value] = change.change_id
 
     # -- what is asked of it ------------------------------------------------------------------------------------
@@ -130,7 +142,13 @@ class Pipeline:
         }
 
     def restore(self, dumped: dict[str, Any]) -> None:
-        """Take up a state that `dump` returned under the same configuration."""
+        """Take up a state that `dump` returned: the models go on under this configuration.
+
+        Raises
+        ------
+        Exception
+            Of almost any kind, if the state is of another version. Use another pipeline then.
+        """
         self._bank = Bank.restore(self._settings, dumped["bank"])
         self._policy.restore(dumped["policy"])
         self._quarantine.restore(dumped["quarantine"])
@@ -141,9 +159,25 @@ class Pipeline:
 
     # -- one batch ----------------------------------------------------------------------------------------------
 
+    def _stride_end(self, actions: Sequence[Observation], start: int) -> int:
+        """Return how far one pass of the models may go, so that the outcome does not depend on where batches are cut.
+
+        A detector of River's must learn an action before it scores the next one. And in mode `enforce` any action can
+        stop its agent, which teaches nothing from then on: a pass holds no agent twice.
+        """
+        if self._river:
+            return start + 1
+        if self._config.mode != "enforce":
+            return len(actions)
+        agents: set[str] = set()
+        for position in range(start, len(actions)):
+            agent_id = actions[position].agent_id
+            if agent_id in agents:
+                return position
+            agents.add(agent_id)
+        return len(actions)
+
     def _step(self, actions: Sequence[Observation], now_s: float, first_seq: int, outcomes: Outcomes) -> None:
-        if not actions:
-            return
         agents = [_number(action.agent_id) for action in actions]
         features = [action.features for action in actions]
         teach = [action.agent_id not in self._stopped for action in actions]
@@ -151,11 +185,11 @@ class Pipeline:
         scores = self._bank.step(agents, features, teach=teach, external=external)
         for i, action in enumerate(actions):
             self._words.note(action)
-            record = self.inventory.note(action, float(scores.p[i]))
+            record = self.inventory.note(action, float(scores.p[i]), now_s)
             if scores.flagged[i]:
                 self._alert(action, record, scores, i, now_s, first_seq + i, outcomes)
             elif self._river and teach[i]:
-                self._river.learn(action)
+                self._river.learn(action.agent_id, action.features)
         outcomes.p.extend(float(p) for p in scores.p)
 
     def _alert(
@@ -172,7 +206,7 @@ class Pipeline:
         p, alert_p = float(scores.p[i]), float(scores.threshold_p[i])
         decision = self._policy.decide(
             Flagged(action.agent_id, action.session_id, action.ts_s, p, alert_p),
-            may_kill=self.calibration(action.agent_id).state == "calibrated",
+            may_kill=STATES[scores.state[i]] == "calibrated",
             is_stopped=action.agent_id in self._stopped,
             now_s=now_s,
         )
@@ -194,7 +228,7 @@ class Pipeline:
             change_id=change_id(alert.id),
             target=f"agent:{action.agent_id}",
             level=level,
-            reason=f"{alert.title} (p = {alert.p:.1g})",
+            reason=f"{alert.title[:MAX_REASON_CHARS]} (p = {alert.p:.1g})",
             at_s=now_s,
             expires_at_s=expires_at_s,
             evidence=(alert.id, action.id),

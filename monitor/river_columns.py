@@ -9,13 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from detectors import detector_by_name, numeric_features
+from detectors import Features, detector_by_name, numeric_features
 from monitor.config import RiverDetector
 from monitor.errors import ConfigError
 from monitor.observation import Observation
 
 MAX_AGENTS = 1000
 """Security limit: River's models take up to 1.25 MiB each; the agent that came first gives way."""
+
+
+SEED = 7
+"""Where the configuration names none."""
 
 
 class RiverColumns:
@@ -26,7 +30,7 @@ class RiverColumns:
         self._models: dict[str, list[Any]] = {}
         for position, detector in enumerate(configured):
             try:
-                detector_by_name(detector.name, detector.params)
+                _new(detector)
             except ValueError as error:
                 raise ConfigError(f"detection.river.{position}.name", str(error)) from error
 
@@ -48,10 +52,10 @@ class RiverColumns:
                     columns[i, j] = model.score_one(x)
         return columns
 
-    def learn(self, action: Observation) -> None:
-        """Let the agent's detectors learn the action."""
-        x = numeric_features(action.features)
-        for model in self._of(action.agent_id):
+    def learn(self, agent_id: str, features: Features) -> None:
+        """Let the agent's detectors learn an action."""
+        x = numeric_features(features)
+        for model in self._of(agent_id):
             if model is not None:
                 model.learn_one(x)
 
@@ -68,9 +72,15 @@ class RiverColumns:
             if len(self._models) >= MAX_AGENTS:
                 del self._models[next(iter(self._models))]
             self._models[agent_id] = [
-                detector_by_name(detector.name, detector.params)
-                if any(fnmatchcase(agent_id, pattern) for pattern in detector.agents)
-                else None
+                _new(detector) if any(fnmatchcase(agent_id, pattern) for pattern in detector.agents) else None
                 for detector in self._configured
             ]
         return self._models[agent_id]
+
+
+def _new(detector: RiverDetector) -> Any:
+    """Return a new model; one that draws lots gets a seed, since replaying the log must give the same scores."""
+    model = detector_by_name(detector.name, detector.params)
+    if getattr(model, "seed", 0) is None:
+        model = detector_by_name(detector.name, {**detector.params, "seed": SEED})
+    return model

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -33,9 +34,8 @@ async def get_agents(request: Request) -> Response:
     require(request, "feed")
     daemon = services(request)
     revocations = await asyncio.to_thread(_revocations, daemon)
-    newest_s = max((named.record.last_ts for named in daemon.engine.pipeline.inventory.all()), default=0.0)
     agents = [
-        _agent(daemon, named.agent_id, named.record, newest_s, revocations.get(named.agent_id))
+        _agent(daemon, named.agent_id, named.record, revocations.get(named.agent_id))
         for named in daemon.engine.pipeline.inventory.all()
     ]
     return json({"agents": agents})
@@ -101,7 +101,7 @@ def _revocations(daemon: Services) -> dict[str, Revocation]:
 
 
 def _agent(
-    daemon: Services, agent_id: str, record: AgentRecord, newest_s: float, revocation: Revocation | None
+    daemon: Services, agent_id: str, record: AgentRecord, revocation: Revocation | None
 ) -> dict[str, Any]:
     calibration = daemon.engine.pipeline.calibration(agent_id)
     return {
@@ -113,7 +113,7 @@ def _agent(
         "last_ts": record.last_ts,
         "last_tool": record.last_tool,
         "alerts": record.alerts,
-        "risk": round(record.risk_at(newest_s), 2),
+        "risk": round(record.risk_at(time.time()), 2),
         "recent": list(record.recent),
         "revocation": _revocation(revocation),
     }
