@@ -126,11 +126,10 @@ class GroupCommit:
                 try:
                     seqs = await loop.run_in_executor(self._disk, self._write, group)
                 except LogError as error:
-                    self._writing = []
                     self._refuse(group, error)
                 else:
-                    self._writing = []
                     self._answer(group, seqs)
+                self._writing = []
 
     def _take_group(self) -> list[_Waiting]:
         size = 0
