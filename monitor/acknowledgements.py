@@ -47,6 +47,7 @@ class Acknowledgements:
             "acknowledgement": {
                 "epoch": ack.epoch,
                 "point": ack.name,
+                "point_id": ack.point,
                 "latency_ms": latency_ms,
                 "confirmed": len(awaited.points) if awaited else 1,
                 "live": live,

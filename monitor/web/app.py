@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from monitor.services import Services
 from monitor.web import ingest, kills, live, views
@@ -27,7 +30,24 @@ _HEADERS = {
 
 async def dashboard(_: Request) -> Response:
     """Serve the dashboard's page; it asks for everything else with the operator's token."""
-    return FileResponse(DASHBOARD / "index.html", headers=_HEADERS)
+    return FileResponse(DASHBOARD / "index.html")
+
+
+class SecurityHeaders:
+    """Puts the headers that browsers ask for on every answer, errors included."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
 
 
 ROUTES: list[BaseRoute] = [
@@ -50,6 +70,10 @@ ROUTES: list[BaseRoute] = [
 
 def create_app(services: Services) -> Starlette:
     """Return the application for one daemon."""
-    app = Starlette(routes=ROUTES, exception_handlers={HTTPException: problem_response})
+    app = Starlette(
+        routes=ROUTES,
+        middleware=[Middleware(SecurityHeaders)],
+        exception_handlers={HTTPException: problem_response},
+    )
     app.state.services = services
     return app
