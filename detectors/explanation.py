@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from detectors.bank import Scores
 from detectors.features import Features
 from detectors.layout import EXTERNAL, NOVELTY, RATE, RHYTHM, SIGNALS, SIZE, SOURCE, TRANSITION
+from detectors.scores import Scores
 
 _MATTERS_P = 0.1  # signals above this p-value say nothing worth an analyst's time
 _MOST = 4

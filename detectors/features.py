@@ -73,7 +73,7 @@ class Hasher:
 
     Notes
     -----
-    About 1.3 µs for three arguments. Names are remembered (65,536 at most); use one hasher per thread.
+    About 2 µs for three arguments. Names are remembered (65,536 at most); use one hasher per thread.
 
     Examples
     --------

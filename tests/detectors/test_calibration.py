@@ -87,7 +87,8 @@ def test_p_values_are_probabilities(fleet: tuple[Bank, list[Scores], list[int], 
 def test_a_hijacked_agent_is_orders_of_magnitude_below_normal(
     fleet: tuple[Bank, list[Scores], list[int], list[Features]],
 ) -> None:
-    bank, scores, agents, features = fleet
+    shared, scores, agents, features = fleet
+    bank = Bank.restore(shared.settings, shared.dump())
     normal = together(scores, "p")
     for agent in range(1, AGENTS + 1):
         last = max(f.ts_s for a, f in zip(agents, features, strict=True) if a == agent)
@@ -139,7 +140,8 @@ def test_gaps_with_two_modes_are_normal_and_what_lies_between_is_not() -> None:
 def test_an_agents_own_history_only_makes_it_harder_to_flag(
     fleet: tuple[Bank, list[Scores], list[int], list[Features]],
 ) -> None:
-    bank, _, agents, features = fleet
+    shared, _, agents, features = fleet
+    bank = Bank.restore(shared.settings, shared.dump())
     last = max(f.ts_s for a, f in zip(agents, features, strict=True) if a == 5)
     strange = HASHER.features(**hijacked(last + 2.0, "odd"))
     before = bank.step([5], [strange])
