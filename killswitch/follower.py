@@ -109,7 +109,7 @@ class Follower:
         session = Session(self, io_timeout_s)
         self._session = session
         try:
-            session.sync()
+            session.start()
             self.connected = True
             self.last_error = ""
             self.ready.set()

@@ -19,7 +19,7 @@ what already holds changes nothing. Everything here is a value or a function of 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final, Literal, cast, get_args
 
 from killswitch.errors import InvalidRequest
 from killswitch.targets import Target
@@ -212,13 +212,13 @@ def apply(current: Revocation | None, request: Request, *, epoch: int, now_s: fl
 def _record(
     request: Request, effect: Effect, current: Revocation | None, epoch: int, now_s: float
 ) -> Revocation:
-    if request.kind not in LEVELS:
-        raise InvalidRequest("level", f"a {request.kind} writes no record")  # the table has no such row
     held = current is not None and (current.level_at(now_s) == "step_up" or current.held_after)
     stays = current if effect == "hold_after" else None
     return Revocation(
         target=request.target,
-        level=request.kind if stays is None else stays.level,
+        level=cast("Level", request.kind)
+        if stays is None
+        else stays.level,  # the table writes records for levels only
         reason=request.reason,
         by=request.by,
         at_s=now_s,
@@ -231,9 +231,7 @@ def _record(
 
 
 def _is_later(request: Request, current: Revocation | None) -> bool:
-    if current is None or current.expires_at_s is None or request.expires_at_s is None:
-        return False
-    return request.expires_at_s > current.expires_at_s
+    return current is None or (request.expires_at_s or 0.0) > (current.expires_at_s or 0.0)
 
 
 def _require_text(field: str, value: str, max_chars: int) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
-# KEYS: epoch, state, log, change_ids, channel (not a key, but it lives under the same prefix)
+# KEYS: epoch, state, log, change_ids
 # ARGV: expected epoch (raw, "" if absent), new epoch, field, record ("" deletes), change id, change, log cap,
-#       id cap, expected record ("" if absent)
+#       id cap, expected record ("" if absent), channel
 # Returns {"ok"} or {"duplicate", epoch of the earlier write} or {"conflict", epoch, record as they are}.
 #
 # State first: it is what points enforce. Nobody can stop a kill by writing junk: a key of another type, or a log
@@ -33,7 +33,7 @@ local function write()
     redis.call('RENAME', KEYS[3], KEYS[3] .. ':damaged')
     redis.pcall(unpack(entry))
   end
-  redis.call('PUBLISH', KEYS[5], ARGV[6])
+  redis.call('PUBLISH', ARGV[10], ARGV[6])
   return {'ok'}
 end
 local worked, reply = pcall(write)
@@ -53,40 +53,43 @@ end
 return write()
 """
 
-# A point says that it lives and how far it has come, and learns the epoch. Scores are the server's clock, so
-# that points with wrong clocks are not taken for dead. Points not seen for a day are forgotten, a few at a
-# time.
+# A point says that it lives and how far it has come, and learns how many points there are. Scores are the server's
+# clock, so that points with wrong clocks are not taken for dead. Those not seen for a day are forgotten, a few a time.
 #
-# Who is there is kept out of the append-only file and from replicas (REPL_NONE): points say it again within a
-# beat of a restart, and on disk only kills count (a thousand points would cost a thousand fsyncs a second).
+# Only a new point is written to the append-only file (and to replicas), so that after a restart of the server it is
+# known who may still be acting under an old lease. The rest is said again a beat later, and on disk it would cost a
+# thousand points a thousand fsyncs a second.
 #
-# KEYS: epoch, points, points:seen, applied. ARGV: point id, record, applied epoch, forget after (s)
+# KEYS: points, points:seen, applied. ARGV: point id, record, applied epoch, forget after (s)
 BEAT: Final = """
-redis.set_repl(redis.REPL_NONE)
 local now = redis.call('TIME')
-local now_s = tonumber(now[1]) + tonumber(now[2]) / 1000000
-redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
-redis.call('ZADD', KEYS[3], string.format('%.6f', now_s), ARGV[1])
-redis.call('HSET', KEYS[4], ARGV[1], ARGV[3])
-for _, old in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now_s - tonumber(ARGV[4]), 'LIMIT', 0, 10))
-do
-  redis.call('ZREM', KEYS[3], old)
-  redis.call('HDEL', KEYS[2], old)
-  redis.call('HDEL', KEYS[4], old)
+local now_s = string.format('%.6f', tonumber(now[1]) + tonumber(now[2]) / 1000000)
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then
+  redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+  redis.call('ZADD', KEYS[2], now_s, ARGV[1])
 end
-return {redis.call('GET', KEYS[1]) or '0', redis.call('ZCARD', KEYS[3])}
+redis.set_repl(redis.REPL_NONE)
+redis.call('ZADD', KEYS[2], now_s, ARGV[1])
+redis.call('HSET', KEYS[3], ARGV[1], ARGV[3])
+local old = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now_s - tonumber(ARGV[4]), 'LIMIT', 0, 10)
+redis.set_repl(redis.REPL_ALL)
+for _, id in ipairs(old) do
+  redis.call('HDEL', KEYS[1], id)
+  redis.call('ZREM', KEYS[2], id)
+  redis.call('HDEL', KEYS[3], id)
+end
+return redis.call('ZCARD', KEYS[2])
 """
 
-# A point confirms. KEYS: applied, acks (channel). ARGV: point id, epoch, acknowledgement
+# A point confirms. KEYS: applied. ARGV: point id, epoch, channel, acknowledgement
 ACK: Final = """
 redis.set_repl(redis.REPL_NONE)
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-return redis.call('PUBLISH', KEYS[2], ARGV[3])
+return redis.call('PUBLISH', ARGV[3], ARGV[4])
 """
 
 # A point signs off. KEYS: points, points:seen, applied. ARGV: point id
 LEAVE: Final = """
-redis.set_repl(redis.REPL_NONE)
 redis.call('HDEL', KEYS[1], ARGV[1])
 redis.call('ZREM', KEYS[2], ARGV[1])
 return redis.call('HDEL', KEYS[3], ARGV[1])

@@ -2,11 +2,11 @@
 
 Theory of operation
 -------------------
-A session subscribes first and takes a snapshot second, so that nothing falls between. From then on pushes are
+A session subscribes first, registers, and takes a snapshot last, so that nothing falls between. From then on pushes are
 applied as they come. About five times a lease (at most a second apart) a beat makes sure that nothing was
 lost:
 
-1. the beat script registers the point and returns the epoch, on the command connection;
+1. the beat script says that the point lives, and the epoch is read, on the command connection;
 2. then a ping is sent on the push connection. When its pong arrives, all that was published before is here;
 3. if we now stand at that epoch at least, the lease runs for ``lease_s`` from the moment *the beat was sent*.
    If not, a push was lost and a snapshot is taken instead.
@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from killswitch import codec, points, scripts
 from killswitch.clocks import lease_clock_s, wall_s
 from killswitch.errors import BadRecord, KillswitchError, StoreRefused, StoreUnreachable
-from killswitch.links import Link, Push
+from killswitch.links import Arg, Link, Push
 from killswitch.snapshots import number
 from killswitch.store import FORGET_POINT_S, Store
 
@@ -62,7 +62,7 @@ class Session:
             self.push.close()
             raise
         self.store = Store(self.link, follower.keys)
-        self.unanswered: deque[Literal["beat", "ack"]] = deque()
+        self.unanswered: deque[Literal["points", "epoch", "ack"]] = deque()
         self.next_beat_s = 0.0
         self.next_sync_s = math.inf
         self.last_sync_s = -math.inf
@@ -74,6 +74,14 @@ class Session:
         self.points = 1
         self.ack: tuple[float, str] | None = None
         self.ack_due_s = math.inf
+
+    def start(self) -> None:
+        """Register, then take the first snapshot.
+
+        In this order, whoever may allow anything is on the registry, and no kill counts as contained without it.
+        """
+        self.points = max(1, int(self.link.call(*self._presence())))
+        self.sync()
 
     def step(self) -> None:
         """Take pushes until the next thing is due, then do that."""
@@ -178,7 +186,7 @@ class Session:
             return  # the next beat says how far we are
         record, keys, epoch = self.follower.record, self.follower.keys, self.follower.view.epoch
         word = points.encode(points.Ack(record.id, record.name, epoch, wall_s(), round(ack[0], 1), ack[1]))
-        self.link.send(["EVAL", scripts.ACK, 2, keys.applied, keys.acks, record.id, epoch, word])
+        self.link.send(["EVAL", scripts.ACK, 1, keys.applied, record.id, epoch, keys.acks, word])
         self.unanswered.append("ack")
 
     def _beat(self, now_s: float) -> None:
@@ -186,13 +194,25 @@ class Session:
         self.next_beat_s = now_s + self.beat_s * random.uniform(0.9, 1.0)  # noqa: S311
         if self.beat_sent_s is not None:
             return  # the last one's answer or pong is late; _require_answers judges that by when *it* was sent
-        record, keys = self.follower.record, self.follower.keys
         self.beat_sent_s, self.sent_epoch = now_s, self.follower.view.epoch
-        self.link.send(
-            ["EVAL", scripts.BEAT, 4, keys.epoch, keys.points, keys.seen, keys.applied,
-             record.id, points.encode(record), self.follower.view.epoch, FORGET_POINT_S]
-        )  # fmt: skip
-        self.unanswered.append("beat")
+        self.link.send(self._presence(), ["GET", self.follower.keys.epoch])
+        self.unanswered += ("points", "epoch")
+
+    def _presence(self) -> list[Arg]:
+        record, keys = self.follower.record, self.follower.keys
+        word, epoch = points.encode(record), self.follower.view.epoch
+        return [
+            "EVAL",
+            scripts.BEAT,
+            3,
+            keys.points,
+            keys.seen,
+            keys.applied,
+            record.id,
+            word,
+            epoch,
+            FORGET_POINT_S,
+        ]
 
     def _pick_up_replies(self) -> None:
         while self.unanswered and self.link.readable(0):
@@ -203,13 +223,14 @@ class Session:
         try:
             reply = self.link.receive()
         except StoreRefused as error:
-            if what == "beat":
-                raise  # who may not read the epoch cannot know that it is up to date
+            if what != "ack":
+                raise  # who may not register or read the epoch cannot be counted on
             self.follower.note(error)  # not being able to say that we refuse is no reason to stop refusing
             return
-        if what == "beat":
-            self.points = max(1, int(reply[1]))
-            self._beat_answered(number(reply[0]))
+        if what == "points":
+            self.points = max(1, int(reply))
+        elif what == "epoch":
+            self._beat_answered(number(reply))
 
     def _beat_answered(self, epoch: int) -> None:
         self.beat_epoch = epoch

@@ -15,6 +15,7 @@ applied    HASH   point id -> epoch up to which it enforces
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -115,11 +116,11 @@ class Store:
         """Write `change` if the store is as `reading` says; one round trip, atomic."""
         keys = self.keys
         reply = self.link.call(
-            "EVAL", scripts.WRITE, 5,
-            keys.epoch, keys.state, keys.log, keys.change_ids, keys.changes,
+            "EVAL", scripts.WRITE, 4, keys.epoch, keys.state, keys.log, keys.change_ids,
             reading.raw_epoch, change.epoch, str(change.target),
             b"" if change.new is None else codec.encode_revocation(change.new),
             change.change_id, codec.encode_change(change), LOG_CAP, CHANGE_ID_CAP, reading.raw_record,
+            keys.changes,
         )  # fmt: skip
         answer = reply[0].decode()
         if answer == "conflict":
@@ -217,12 +218,23 @@ class Store:
         )
         now, records, seen, applied = (self.link.receive() for _ in range(4))
         now_s = int(now[0]) + int(now[1]) / 1e6
-        found = _statuses(pairs(records), pairs(seen), pairs(applied), now_s)
+        # Before the server started nobody could be seen; who was registered then may still act under its lease.
+        started_s = now_s - self._uptime_s()
+        seen_s = {point_id: max(float(score), started_s) for point_id, score in pairs(seen).items()}
+        found = _statuses(pairs(records), seen_s, pairs(applied), now_s)
         return sorted(found, key=lambda point: (point.connected_at_s, point.id))
+
+    def _uptime_s(self) -> float:
+        try:
+            info: bytes = self.link.call("INFO", "server")
+        except StoreRefused:
+            return math.inf
+        _, _, rest = info.partition(b"uptime_in_seconds:")
+        return float(rest.partition(b"\r")[0] or math.inf)
 
 
 def _statuses(
-    records: dict[bytes, bytes], seen: dict[bytes, bytes], applied: dict[bytes, bytes], now_s: float
+    records: dict[bytes, bytes], seen_s: dict[bytes, float], applied: dict[bytes, bytes], now_s: float
 ) -> list[points.PointStatus]:
     found = []
     for point_id, data in records.items():
@@ -230,7 +242,7 @@ def _statuses(
             record = points.decode_point(data)
         except BadRecord:
             continue  # not one of ours; a point that cannot register properly cannot be counted on either
-        age_s = max(0.0, now_s - float(seen.get(point_id, b"0")))
+        age_s = max(0.0, now_s - seen_s.get(point_id, 0.0))
         found.append(
             points.PointStatus(
                 id=record.id, name=record.name, host=record.host, pid=record.pid, version=record.version,

@@ -224,3 +224,112 @@ def test_a_switch_used_from_many_threads_keeps_few_connections(switch: Switch) -
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: switch.epoch(), range(100)))
     assert len(switch._writer._idle) <= 4
+
+
+def test_junk_among_the_acknowledgements_confirms_nothing(
+    switch: Switch, connect: Connect, url: str, prefix: str
+) -> None:
+    connect()
+    until(lambda: len(switch.points()) == 1)
+    with redis.Redis.from_url(url) as client:
+
+        def disturb() -> None:
+            for junk in (b"", b"[]", b'{"v":1,"point":"x"}'):
+                client.publish(f"{prefix}acks", junk)
+
+        timer = threading.Timer(0.1, disturb)
+        timer.start()
+        assert not switch.wait_contained(99, 0.3).contained
+        timer.join()
+
+
+def test_a_store_that_is_lost_after_the_write_leaves_containment_unknown(own: Server, prefix: str) -> None:
+    with Switch(own.url, prefix=prefix, timeout_s=0.4) as switch:
+        admin = redis.Redis(port=own.port)
+        admin.hset(f"{prefix}points", "p", b'{"v":1,"id":"p","name":"n","host":"h","pid":1,"version":"1",'
+                   b'"lease_s":60.0,"connected_at_s":1.0}')  # fmt: skip
+        admin.zadd(f"{prefix}points:seen", {"p": time.time()})
+        admin.close()
+        timer = threading.Timer(0.2, own.kill)
+        timer.start()
+        outcome, containment = switch.revoke_and_wait(BOT, contain_timeout_s=10.0, **WHY)
+        timer.join()
+    assert outcome.changed
+    assert (containment.contained, outcome.durable) == (False, False)
+    assert str(containment).startswith("not known who enforces change 1: cannot reach the store")
+
+
+def test_without_a_subscription_a_kill_goes_ahead_and_is_confirmed_from_the_registry(
+    own: Server, prefix: str, connect: Connect
+) -> None:
+    guard = connect(own.url)
+    own.kill()
+    starter = threading.Timer(0.3, own.start)
+    starter.start()
+    with Switch(own.url, prefix=prefix, timeout_s=10.0) as switch:
+        outcome, containment = switch.revoke_and_wait(BOT, contain_timeout_s=5.0, **WHY)
+    starter.join()
+    assert (outcome.changed, containment.contained) == (True, True)
+    until(lambda: refuses(guard, agent="bot"))
+
+
+def test_a_point_that_may_not_confirm_refuses_all_the_same(
+    own: Server, prefix: str, connect: Connect
+) -> None:
+    admin = redis.Redis(port=own.port)
+    admin.acl_setuser(
+        "mute", enabled=True, passwords=["+pw"], keys=["*"], channels=[f"{prefix}changes"], commands=["+@all"]
+    )
+    admin.close()
+    mute = connect(own.url.replace("redis://", "redis://mute:pw@"), lease_s=0.6)
+    with Switch(own.url, prefix=prefix) as switch:
+        switch.revoke(BOT, **WHY)
+        until(lambda: refuses(mute, agent="bot"))
+        until(lambda: "permission" in mute.status().last_error)
+        assert mute.status().connected
+        assert switch.wait_contained(1, 5.0).contained  # its beats say how far it is
+
+
+def test_a_point_needs_no_right_to_revoke(own: Server, prefix: str, connect: Connect) -> None:
+    """The least that a point can live with; its user can neither kill nor restore."""
+    admin = redis.Redis(port=own.port)
+    admin.execute_command(
+        "ACL", "SETUSER", "point", "on", ">pw", "resetkeys", "resetchannels", "-@all",
+        "+subscribe", "+ping", "+publish", "+eval", "+multi", "+exec", "+get", "+hgetall", "+xrange", "+xrevrange",
+        "+time", "+hset", "+hexists", "+hdel", "+zadd", "+zrem", "+zcard", "+zrangebyscore",
+        "+client|setinfo", "+client|setname",
+        f"%R~{prefix}epoch", f"%R~{prefix}state", f"%R~{prefix}log",
+        f"~{prefix}points", f"~{prefix}points:seen", f"~{prefix}applied", f"&{prefix}changes", f"&{prefix}acks",
+    )  # fmt: skip
+    admin.close()
+    point_url = own.url.replace("redis://", "redis://point:pw@")
+    guard = connect(point_url, lease_s=1.0)
+    with Switch(own.url, prefix=prefix) as switch, Switch(point_url, prefix=prefix) as thief:
+        assert switch.revoke_and_wait(BOT, **WHY)[1].contained
+        assert refuses(guard, agent="bot")
+        for act in (thief.restore, thief.revoke):
+            with pytest.raises(StoreRefused, match="permissions"):
+                act(BOT, **WHY)
+        assert set(switch.snapshot().revocations) == {BOT}
+    guard.close()
+    assert guard.status().failures == 0
+
+
+def test_a_guard_is_on_the_registry_before_it_allows_anything(switch: Switch, connect: Connect) -> None:
+    for number in range(1, 6):
+        connect()
+        assert switch.revoke_and_wait(Target("agent", f"a{number}"), **WHY)[1].total == number
+
+
+def test_after_a_restart_of_the_server_points_that_may_still_act_are_waited_for(
+    own: Server, prefix: str, start_point: Callable[..., Point]
+) -> None:
+    point = start_point(own.url, 30.0)
+    point._process.send_signal(19)  # SIGSTOP: it will not connect again by itself
+    own.kill()
+    own.start()
+    with Switch(own.url, prefix=prefix, timeout_s=5.0) as switch:
+        _, containment = switch.revoke_and_wait(BOT, contain_timeout_s=0.3, **WHY)
+        assert [missing.name for missing in containment.missing] == [point.name]
+        point._process.send_signal(18)
+        assert switch.wait_contained(1, 10.0).contained
