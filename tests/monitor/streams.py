@@ -24,15 +24,16 @@ def config(response: str = "", *, detection: str = "", more: str = "") -> Config
     """A configuration whose models are ready soon; the arguments are lines of TOML for their sections."""
     return parse_config(
         f"[detection]\nmin_actions = {MIN_ACTIONS}\nfleet_min_actions = {FLEET_MIN_ACTIONS}\n{detection}\n"
-        # Generous budgets: one action in a hundred may alert, so that a threshold is reached within a short stream.
-        f"[response]\nfalse_alerts_per_agent_day = 20.0\nfalse_kills_per_agent_day = 20.0\n{response}\n{more}\n"
+        # At this pace about one action in 400 may alert, one in 800,000 kill; what a session adds up to is left out.
+        "[response]\nfalse_alerts_per_agent_day = 20.0\nfalse_kills_per_agent_day = 0.01\nevidence_window_s = 1.0\n"
+        f"{response}\n{more}\n"
     )
 
 
 ENFORCE = 'mode = "enforce"\n'
 
 
-def habit(number: int, agents: int = 4, *, version: str | None = None) -> Action:
+def habit(number: int, agents: int = 4, *, version: str = "1") -> Action:
     """The `number`-th action of a fleet in which every agent does the same four things in turn."""
     rng = random.Random(number)
     agent, turn = number % agents, number // agents
@@ -49,7 +50,7 @@ def habit(number: int, agents: int = 4, *, version: str | None = None) -> Action
 
 
 def strange(
-    number: int, agent: str = "agent-0", *, after: int = 0, agents: int = 4, version: str | None = None
+    number: int, agent: str = "agent-0", *, after: int = 0, agents: int = 4, version: str = "1"
 ) -> Action:
     """Something that no agent ever did, placed in time after the action `after` of the stream."""
     return Action(
@@ -70,7 +71,7 @@ def observed(*actions: Action) -> list[Observation]:
     return [OBSERVER.observe(action) for action in actions]
 
 
-def habits(count: int, first: int = 0, agents: int = 4, *, version: str | None = None) -> list[Observation]:
+def habits(count: int, first: int = 0, agents: int = 4, *, version: str = "1") -> list[Observation]:
     """`count` unremarkable observations from the `first` on."""
     return observed(*(habit(number, agents, version=version) for number in range(first, first + count)))
 
