@@ -89,7 +89,7 @@ def _decode(data: bytes, build: Callable[[object], T]) -> T:
     if len(data) > MAX_RECORD_BYTES:
         raise BadRecord(f"{len(data)} bytes, more than {MAX_RECORD_BYTES}")
     try:
-        return build(json.loads(data.decode(), parse_constant=_no_constant))
+        return build(_DECODER.decode(data.decode()))
     except BadRecord:
         raise
     except (InvalidTarget, InvalidRequest) as error:
@@ -101,6 +101,9 @@ def _decode(data: bytes, build: Callable[[object], T]) -> T:
 
 def _no_constant(name: str) -> NoReturn:
     raise BadRecord(f"{name} is no JSON number")
+
+
+_DECODER: Final = json.JSONDecoder(parse_constant=_no_constant)
 
 
 def _revocation(parsed: object) -> Revocation:
