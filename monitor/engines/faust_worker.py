@@ -29,6 +29,7 @@ from detectors import warm_up
 from killswitch import KillswitchError, Switch
 from monitor.alerts import Alert
 from monitor.config import Config
+from monitor.engines.calm_log import calm_the_log
 from monitor.engines.embedded import alert_message
 from monitor.engines.kafka_address import KafkaAddress, parse_kafka_address, require_topics
 from monitor.engines.shard import Shard
@@ -41,7 +42,7 @@ log = logging.getLogger("killcord.cluster")
 
 START_TIMEOUT_S = 30.0
 SAVE_TIMEOUT_S = 5.0
-STOP_TIMEOUT_S = 20.0
+STOP_TIMEOUT_S = 10.0
 POLL_S = 0.05
 LOOK_INTERVAL_S = 1.0
 EXPIRE_EVERY_LOOKS = 10
@@ -52,7 +53,7 @@ MAX_HELD_BYTES = 64 * 1024 * 1024
 
 
 def run_worker(engine_url: str, config: Config, state_path: Path, redis_url: str) -> int:
-    """Run one worker until SIGTERM or Ctrl-C; returns 1 if it had to give up.
+    """Run one worker until SIGTERM or Ctrl-C; returns 1 if it had to give up. Ends the process if Faust hangs then.
 
     Raises
     ------
@@ -61,15 +62,18 @@ def run_worker(engine_url: str, config: Config, state_path: Path, redis_url: str
     DaemonError
         If the broker or a topic is not there.
     """
+    calm_the_log()
     address = parse_kafka_address(engine_url)
     state = StateDir(state_path)
     asyncio.run(require_topics(address, START_TIMEOUT_S))
     with open_store(redis_url or config.killswitch.redis_url, state) as store, Switch(store.url) as switch:
         state.announce(Address(str(address), store.url, os.getpid()))
         try:
-            return asyncio.run(_serve(address, config, state, store, switch))
+            status = asyncio.run(_serve(address, config, state, store, switch))
         finally:
             state.retract()
+    _leave_behind_faust(status)
+    return status
 
 
 async def _serve(address: KafkaAddress, config: Config, state: StateDir, store: Store, switch: Switch) -> int:
@@ -113,7 +117,8 @@ class Worker:
             log.critical("the worker gave up: %s", failure, exc_info=failure)
         else:
             await self._save_before_the_end()
-        return 1 if await _stop(app) or failure else 0
+        await _stop(app)
+        return 1 if failure else 0
 
     # -- records --------------------------------------------------------------------------------------------------
 
@@ -274,14 +279,20 @@ async def _end_of(app: Any, over: asyncio.Future[None]) -> BaseException | None:
     return over.exception() if over.done() else DaemonError("Faust ended by itself; see its log above")
 
 
-async def _stop(app: Any) -> bool:
-    """Stop Faust, which commits what is acknowledged; return whether that failed."""
+async def _stop(app: Any) -> None:
+    """Stop Faust, which commits what is acknowledged; without the broker that fails, and the records come again."""
     try:
         await asyncio.wait_for(app.stop(), STOP_TIMEOUT_S)
     except Exception as error:  # Faust's own or the client's, of any kind: we end anyway
-        log.error("Faust did not stop cleanly: %r", error)
-        return True
-    return False
+        log.warning("Faust did not stop cleanly: %r", error)
+
+
+def _leave_behind_faust(status: int) -> None:
+    """End the process if a thread of Faust's still waits for the broker: the interpreter would wait for it for ever."""
+    if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
+        log.warning("Faust's consumer still waits for the broker; leaving without it")
+        logging.shutdown()
+        os._exit(status)
 
 
 def _finish(over: asyncio.Future[None], error: BaseException | None) -> None:

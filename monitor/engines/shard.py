@@ -18,7 +18,6 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
 
 from detectors import STATE_VERSION
 from killswitch import Change
@@ -27,6 +26,7 @@ from monitor.alerts import Alert
 from monitor.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from monitor.config import Config
 from monitor.dead_letters import DeadLetter, DeadLetters
+from monitor.engines.embedded import FORMAT
 from monitor.killer import BY
 from monitor.observation import Observation, Observer
 from monitor.pipeline import Pipeline, RevocationRequest
@@ -59,10 +59,12 @@ class Shard:
         self._file = state.path / "cluster-checkpoint"
         self._pipeline = Pipeline(config)
         self._observer = Observer(secret, store_args=config.log.store_args == "full")
-        self._seen = SeenIds(config.log.dedupe_ids, int.from_bytes(secret[:8], "little"))
+        self._seed = int.from_bytes(hashlib.sha256(secret).digest()[:8], "little")
+        self._seen = SeenIds(config.log.dedupe_ids, self._seed)
         self._dead_letters = DeadLetters(state.path / "dead-letters.ndjson")
-        # Lifted kills by change id. As many as the blast-radius guard let through since start: few.
-        self._lifted: dict[str, Change] = {}
+        self._lifted: set[str] = (
+            set()
+        )  # kills of ours that ended; few: the blast-radius guard let them through
         self._since_checkpoint = 0
         self.actions = 0
         self.epoch = 0
@@ -107,7 +109,7 @@ class Shard:
         """Take note of a change in the store, in the order of its epochs."""
         self.epoch = change.epoch
         if change.new is None and change.previous and change.previous.by == BY:
-            self._lifted[change.previous.change_id] = change
+            self._lifted.add(change.previous.change_id)
         elif change.by == BY:
             return  # the pipeline knew when it asked; before that, on replay, it must not know
         self._pipeline.transition(change)
@@ -120,10 +122,10 @@ class Shard:
         self._since_checkpoint = 0
 
     def _ask(self, request: RevocationRequest) -> None:
-        self._request(request)
-        lifted = self._lifted.get(request.change_id)
-        if lifted:  # a repeated record, and people have restored the agent since
-            self._pipeline.transition(lifted)
+        if request.change_id in self._lifted:  # a repeated record, and the agent has been restored since
+            self._pipeline.withdraw(request)
+        else:
+            self._request(request)
 
     async def _parse(self, value: bytes) -> list[Observation]:
         actions: list[Observation] = []
@@ -140,6 +142,6 @@ class Shard:
         return actions
 
     def _fingerprint(self) -> str:
-        """Name whatever the meaning of a checkpoint depends on."""
-        config: Any = self._config.model_dump_json(include={"detection", "response"})
-        return hashlib.sha256(f"{STATE_VERSION}|{config}".encode()).hexdigest()
+        """Name whatever a state can be taken up under. Budgets and modes are not part: models outlive them."""
+        detection = self._config.model_dump_json(include={"detection": {"river", "max_agents"}})
+        return hashlib.sha256(f"{FORMAT}|{STATE_VERSION}|{self._seed}|{detection}".encode()).hexdigest()

@@ -1,5 +1,8 @@
 """Records to and from a topic of the test broker, with an ordinary client."""
 
+import json
+from typing import Any
+
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 
@@ -32,5 +35,21 @@ async def committed(address: str, group: str, topic: str) -> int | None:
     try:
         offset: int | None = await consumer.committed(TopicPartition(topic, 0))
         return offset
+    finally:
+        await consumer.stop()
+
+
+async def alerts_until(address: str, topic: str, action_id: str) -> list[dict[str, Any]]:
+    """Return the alerts of partition 0 up to the first on *action_id*; the test's timeout bounds the wait."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=address, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        consumer.assign([TopicPartition(topic, 0)])
+        alerts: list[dict[str, Any]] = []
+        while not alerts or alerts[-1]["action_id"] != action_id:
+            message = json.loads((await consumer.getone()).value)
+            assert message["type"] == "alert"
+            alerts.append(message["alert"])
+        return alerts
     finally:
         await consumer.stop()
