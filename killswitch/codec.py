@@ -8,10 +8,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar, cast
 
-from killswitch.errors import BadRecord, InvalidRequest, InvalidTarget
-from killswitch.revocations import CHANGE_KINDS, LEVELS, Change, Request, Revocation
+from killswitch.errors import BadRecord, InvalidTarget
+from killswitch.revocations import (
+    CHANGE_KINDS,
+    LEVELS,
+    MAX_BY_CHARS,
+    MAX_EVIDENCE,
+    MAX_ID_CHARS,
+    MAX_REASON_CHARS,
+    MAX_SECONDS,
+    Change,
+    Revocation,
+)
 from killswitch.targets import Target
 
 VERSION: Final = 1
@@ -92,9 +102,9 @@ def _decode(data: bytes, build: Callable[[object], T]) -> T:
         return build(_DECODER.decode(data.decode()))
     except BadRecord:
         raise
-    except (InvalidTarget, InvalidRequest) as error:
+    except InvalidTarget as error:
         raise BadRecord(str(error)) from error
-    except (ValueError, RecursionError, OverflowError) as error:
+    except (ValueError, RecursionError) as error:
         # Bad UTF-8, bad JSON, endless nesting or numbers: all the same to a reader.
         raise BadRecord(f"not JSON: {error}"[:200]) from error
 
@@ -106,104 +116,107 @@ def _no_constant(name: str) -> NoReturn:
 _DECODER: Final = json.JSONDecoder(parse_constant=_no_constant)
 
 
-def _revocation(parsed: object) -> Revocation:
+# Reading a change is on the way of every kill, in processes that have done something else since the last one, so that
+# each Python function on it is paid for with cache misses. Hence few, straight ones, without a helper per field.
+
+
+def _revocation(parsed: object, known: Target | None = None) -> Revocation:
     plain = _versioned(parsed)
-    level = plain.get("level")
+    target: Any = plain.get("target")
+    level, expires_at_s = plain.get("level"), plain.get("expires_at_s")
+    evidence, held_after = plain.get("evidence", ()), plain.get("held_after", False)
+    _require_common(plain)
     if level not in LEVELS:
         raise BadRecord(f"level: {level!r:.80} is unknown")
-    target = Target.parse(_text(plain, "target"))
-    # Going through Request gives a record from the store the same limits as one from a person.
-    asked = Request(
-        kind=level,
-        target=target,
-        reason=_text(plain, "reason"),
-        by=_text(plain, "by"),
-        change_id=_text(plain, "change_id"),
-        expires_at_s=plain.get("expires_at_s"),
-        evidence=_evidence(plain.get("evidence", [])),
-    )
+    if (expires_at_s is not None) != (level == "suspend") or (
+        level == "suspend" and not _is_seconds(expires_at_s)
+    ):
+        raise BadRecord("expires_at_s: expected seconds since 1970 for a suspension, and only for one")
+    if type(held_after) is not bool or (held_after and level != "suspend"):
+        raise BadRecord("held_after: expected true or false, and true only for a suspension")
+    if evidence and not _is_evidence(evidence):
+        raise BadRecord(f"evidence: expected a list of at most {MAX_EVIDENCE} ids")
     return Revocation(
-        target=target,
+        target=known if known is not None and target == str(known) else Target.parse(target),
         level=level,
-        reason=asked.reason,
-        by=asked.by,
-        at_s=_seconds(plain, "at_s"),
-        expires_at_s=asked.expires_at_s,
-        change_id=asked.change_id,
-        epoch=_epoch(plain),
-        evidence=asked.evidence,
-        held_after=_held_after(plain),
+        reason=plain["reason"],
+        by=plain["by"],
+        at_s=plain["at_s"],
+        expires_at_s=expires_at_s,
+        change_id=plain["change_id"],
+        epoch=plain["epoch"],
+        evidence=tuple(evidence),
+        held_after=held_after,
     )
 
 
 def _change(parsed: object) -> Change:
     plain = _versioned(parsed)
-    kind = plain.get("kind")
+    kind, previous, new = plain.get("kind"), plain.get("previous"), plain.get("new")
+    _require_common(plain)
     if kind not in CHANGE_KINDS:
         raise BadRecord(f"kind: {kind!r:.80} is unknown")
-    target = Target.parse(_text(plain, "target"))
-    previous, new = plain.get("previous"), plain.get("new")
+    name: Any = plain.get("target")
+    target = Target.parse(name)
     change = Change(
-        epoch=_epoch(plain),
-        change_id=_text(plain, "change_id"),
+        epoch=plain["epoch"],
+        change_id=plain["change_id"],
         kind=kind,
         target=target,
-        previous=None if previous is None else _revocation(previous),
-        new=None if new is None else _revocation(new),
-        reason=_text(plain, "reason"),
-        by=_text(plain, "by"),
-        at_s=_seconds(plain, "at_s"),
+        previous=None if previous is None else _revocation(previous, target),
+        new=None if new is None else _revocation(new, target),
+        reason=plain["reason"],
+        by=plain["by"],
+        at_s=plain["at_s"],
     )
-    _require_coherent(change)
+    # A change must say one thing: its new record is about its target and epoch, and there if the kind makes one.
+    if change.new is not None and (change.new.target != target or change.new.epoch != change.epoch):
+        raise BadRecord("new: is about another target or epoch than the change")
+    if (change.new is not None) != (kind in LEVELS):
+        raise BadRecord(f"new: does not fit a {kind}")
     return change
 
 
-def _require_coherent(change: Change) -> None:
-    """Refuse a change that says two things: its new record must be about its target and epoch."""
-    if change.new is not None and (change.new.target != change.target or change.new.epoch != change.epoch):
-        raise BadRecord("new: is about another target or epoch than the change")
-    if (change.new is not None) != (change.kind in LEVELS):
-        raise BadRecord(f"new: does not fit a {change.kind}")
-
-
 def _versioned(plain: object) -> dict[str, Any]:
-    if not isinstance(plain, dict):
+    if type(plain) is not dict:
         raise BadRecord("not a JSON object")
     version = plain.get("v")
-    if version != VERSION or isinstance(version, bool):
+    if version != VERSION or version is True:
         raise BadRecord(f"v: version {version!r:.80} is not {VERSION}; upgrade killcord here")
     return plain
 
 
-def _text(plain: dict[str, Any], field: str) -> str:
-    value = plain.get(field)
-    if not isinstance(value, str) or not value:
-        raise BadRecord(f"{field}: expected text")
-    return value
+_TEXTS: Final = (("reason", MAX_REASON_CHARS), ("by", MAX_BY_CHARS), ("change_id", MAX_ID_CHARS))
 
 
-def _seconds(plain: dict[str, Any], field: str) -> float:
-    value = plain.get(field)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e11:
-        raise BadRecord(f"{field}: expected seconds since 1970")
-    return float(value)
-
-
-def _epoch(plain: dict[str, Any]) -> int:
-    value = plain.get("epoch")
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 1 << 63:
+def _require_common(plain: dict[str, Any]) -> None:
+    """Refuse what is wrong with the fields that records and changes share."""
+    for field, max_chars in _TEXTS:
+        text = plain.get(field)
+        if (
+            type(text) is not str
+            or not 0 < len(text) <= max_chars
+            or not (text.isascii() or _is_encodable(text))
+        ):
+            raise BadRecord(f"{field}: expected 1 to {max_chars} characters")
+    epoch, at_s = plain.get("epoch"), plain.get("at_s")
+    if type(epoch) is not int or not 0 < epoch < 1 << 63:
         raise BadRecord("epoch: expected a positive number")
-    return value
+    if (type(at_s) is not float and type(at_s) is not int) or not 0 <= at_s < MAX_SECONDS:
+        raise BadRecord("at_s: expected seconds since 1970")
 
 
-def _held_after(plain: dict[str, Any]) -> bool:
-    value = plain.get("held_after", False)
-    if not isinstance(value, bool) or (value and plain["level"] != "suspend"):
-        raise BadRecord("held_after: expected true or false, and true only for a suspension")
-    return value
+def _is_encodable(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def _evidence(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        raise BadRecord("evidence: expected a list")
-    return tuple(value)
+def _is_seconds(value: object) -> bool:
+    return type(value) in (int, float) and 0 < cast("float", value) < MAX_SECONDS
+
+
+def _is_evidence(value: object) -> bool:
+    return (
+        type(value) is list
+        and len(value) <= MAX_EVIDENCE
+        and all(type(item) is str and 0 < len(item) <= MAX_ID_CHARS and _is_encodable(item) for item in value)
+    )

@@ -26,7 +26,7 @@ from killswitch.follower import Follower
 from killswitch.judgement import judge, touches, touches_version
 from killswitch.points import PointRecord
 from killswitch.store import PREFIX, Keys
-from killswitch.targets import value_problem
+from killswitch.targets import Kind, value_problem
 from killswitch.watch import Watch
 
 Names = str | Sequence[str] | None
@@ -283,7 +283,7 @@ class Guard:
 
     # -- the careful path ------------------------------------------------------------------------------------
 
-    def _judge(self, names: dict[str, Names], unknown: dict[str, object]) -> None:
+    def _judge(self, names: dict[Kind, Names], unknown: dict[str, object]) -> None:
         if self._follower.pid != os.getpid():
             self._wake_in_child()
         follower = self._follower
@@ -347,7 +347,7 @@ def _named(
     credential: Names,
     tool: Names,
     tenant: Names,
-) -> dict[str, Names]:
+) -> dict[Kind, Names]:
     return {
         "agent": agent,
         "agent_version": agent_version,

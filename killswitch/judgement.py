@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from killswitch.errors import Refused, Revoked, StepUpRequired, UncheckableAction, UnknownRevocation
 from killswitch.revocations import LEVELS, Level, Revocation
-from killswitch.targets import KINDS, value_problem
+from killswitch.targets import KINDS, Kind, value_problem
 from killswitch.view import View
 
 
 def judge(
-    view: View, names: Mapping[str, object], unknown: Mapping[str, object], now_s: float
+    view: View, names: Mapping[Kind, object], unknown: Mapping[str, object], now_s: float
 ) -> Refused | None:
     """Return why an action that touches `names` is refused, or None if nothing in `view` is against it.
 
@@ -39,7 +39,7 @@ def judge(
         return UncheckableAction(f"{', '.join(unknown)}: not one of {', '.join(KINDS[:-1])}")
     if problems:
         return UncheckableAction("; ".join(problems))
-    if not any(_listed(value) for value in names.values()):
+    if all(value is None or value in ([], ()) for value in names.values()):
         return UncheckableAction("the check names nothing; nobody could stop this action")
     return None
 
@@ -60,35 +60,36 @@ def touches_version(agent: object, version: object, view: View) -> bool:
 
 
 def _look_up(
-    view: View, names: Mapping[str, object], now_s: float
+    view: View, names: Mapping[Kind, object], now_s: float
 ) -> tuple[list[tuple[Level, Revocation]], list[str]]:
     """Return the records in force against `names` and how they bind, and what is wrong with the names."""
     found: list[Revocation | None] = [view.fleet]
     problems: list[str] = []
-    for kind, table in view.tables.items():
-        for name in _listed(names.get(kind)):
+    for kind, value in names.items():
+        if value is None:
+            continue
+        table = view.tables[kind]
+        for name in value if isinstance(value, list | tuple) else (value,):
             problem = value_problem(name)
             if problem or not isinstance(name, str):
                 problems.append(f"{kind}: {problem}")
-                continue
-            spellings = _spellings(kind, name, names.get("agent"))
-            if not spellings:
-                problems.append("agent_version: of which agent? Name it too, or write name@version")
-            found += [table.get(spelling) for spelling in spellings]
+            elif kind == "agent_version":
+                found += _versions(table, name, names.get("agent"), problems)
+            else:
+                found.append(
+                    table.get(str.__str__(name))
+                )  # a subclass of str (an enum) may compare otherwise
     levels = [(record.level_at(now_s), record) for record in found if record is not None]
     return [(level, record) for level, record in levels if level is not None], problems
 
 
-def _listed(value: object) -> Sequence[object]:
-    if value is None:
-        return ()
-    return value if isinstance(value, list | tuple) else (value,)
-
-
-def _spellings(kind: str, name: str, agent: object) -> list[str]:
-    """Return the keys under which `name` may be revoked: a version goes by itself or with its agent."""
-    exact = str.__str__(name)  # a subclass of str (an enum) may compare and print otherwise
-    if kind != "agent_version":
-        return [exact]
-    with_agent = [f"{str.__str__(agent)}@{exact}"] if isinstance(agent, str) else []
-    return [*with_agent, exact] if with_agent or "@" in exact else []
+def _versions(
+    table: Mapping[str, Revocation | None], version: str, agent: object, problems: list[str]
+) -> list[Revocation | None]:
+    """Return what is held against `version`, which goes by itself (``name@version``) or with its agent."""
+    exact = str.__str__(version)
+    if isinstance(agent, str):
+        return [table.get(f"{str.__str__(agent)}@{exact}"), table.get(exact)]
+    if "@" not in exact:
+        problems.append("agent_version: of which agent? Name it too, or write name@version")
+    return [table.get(exact)]

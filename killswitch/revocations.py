@@ -39,6 +39,7 @@ MAX_REASON_CHARS: Final = 2_000
 MAX_BY_CHARS: Final = 256
 MAX_ID_CHARS: Final = 128
 MAX_EVIDENCE: Final = 64
+MAX_SECONDS: Final = 1e11  # the year 5138: keeps out nan, inf and milliseconds taken for seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,10 +256,9 @@ def _require_expiry(kind: ChangeKind, expires_at_s: float | None) -> None:
         if expires_at_s is not None:
             raise InvalidRequest("expires_at_s", f"a {kind} does not expire; leave it out or use suspend")
         return
-    # The bound rejects nan and inf and milliseconds taken for seconds (1e11 s is the year 5138).
     if (
         isinstance(expires_at_s, bool)
         or not isinstance(expires_at_s, int | float)
-        or not 0 < expires_at_s < 1e11
+        or not 0 < expires_at_s < MAX_SECONDS
     ):
         raise InvalidRequest("expires_at_s", "a suspension needs its end, in seconds since 1970")
