@@ -51,7 +51,7 @@ def decode(payload: bytes) -> Entry:
     """Return the entry; raises `LogError` if this version cannot read it."""
     try:
         return _decoder.decode(payload)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise LogError(f"an entry of the log cannot be read by this version: {error}") from error
 
 
