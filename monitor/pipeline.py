@@ -16,12 +16,16 @@ from detectors import STATES, Bank, Calibration, Scores, Settings, explain
 from killswitch import Change, Level
 from monitor.alerts import Alert, ReasonText, ResponseTaken, alert_id, change_id
 from monitor.config import Config
+from monitor.evidence import HASTE, Flagged
 from monitor.inventory import AgentRecord, Inventory
 from monitor.observation import Observation
 from monitor.quarantine import Held, Quarantine
-from monitor.response import Decision, Flagged, ResponsePolicy
+from monitor.response import Decision, ResponsePolicy
 from monitor.river_columns import RiverColumns
 from monitor.words import Words, subject
+
+PACE = ("rhythm", "rate")
+"""Signals that speak of an agent's haste."""
 
 WEAK = 0.25
 """How much an unjudged action teaches, against 1 for a normal one (`detection.md`: late and weakly)."""
@@ -100,10 +104,11 @@ class Pipeline:
             self._river.learn(held.agent_id, held.features)
 
     def withdraw(self, request: RevocationRequest) -> None:
-        """Take note that a request will not be carried out: its agent is not stopped."""
+        """Take note that a request will not be carried out: its agent is not stopped, and the guard counts nothing."""
         agent_id = request.target.removeprefix("agent:")
         if self._stopped.get(agent_id) == request.change_id:
             del self._stopped[agent_id]
+            self._policy.withdraw(request.at_s)
 
     def transition(self, change: Change) -> None:
         """Take note that an agent was stopped or restored: a stopped agent teaches nothing and is not killed twice."""
@@ -204,13 +209,15 @@ class Pipeline:
     ) -> None:
         record.alerts += 1
         p, alert_p = float(scores.p[i]), float(scores.threshold_p[i])
+        reasons = explain(scores, i, action.features, subject(action, self._words, self._river.names))
+        strangest = reasons[0].signal
+        reason = HASTE if strangest in PACE else f"{strangest} of {action.tool}"
         decision = self._policy.decide(
-            Flagged(action.agent_id, action.session_id, action.ts_s, p, alert_p),
+            Flagged(action.agent_id, action.session_id, action.ts_s, p, alert_p, reason),
             may_kill=STATES[scores.state[i]] == "calibrated",
             is_stopped=action.agent_id in self._stopped,
             now_s=now_s,
         )
-        reasons = explain(scores, i, action.features, subject(action, self._words, self._river.names))
         texts = tuple(ReasonText(r.signal, r.observed, r.expected, r.p, r.sentence) for r in reasons)
         alert = _alert(action, seq, decision, self._config.mode, texts, scores, i)
         self._quarantine.hold(alert.id, Held(now_s, action.agent_id, action.features))

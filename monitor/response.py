@@ -1,13 +1,9 @@
 """The response policy: from a calibrated p-value to what is done. Pure; time is an argument.
 
 A stated budget, not a magic score: the operator says how many false alerts and false kills per agent-day are
-acceptable. The detectors turn the alert budget into a threshold for each agent by its own pace. How far below it a
-flagged action lies, ln(threshold / p), is its *evidence*; the agent is stopped once the evidence of one session reaches
-ln(alert budget / kill budget). One action that is strange enough suffices; several that are merely flagged add up.
-
-Adding up costs the budget next to nothing while strange actions of a normal agent come independently: at 1,000 actions
-a day and the default budgets a session of 50 holds two flagged ones once in 80,000 times, and these reach the limit (the
-evidence of each is exponential) 6 times in 100. Oddities that come in clusters are what the other brakes are for.
+acceptable. The detectors turn the alert budget into a threshold for each agent by its own pace. The agent is stopped
+once the evidence of one session (`evidence.py`) reaches ln(alert budget / kill budget): one action strange enough
+suffices, and several that are merely flagged, for different reasons, add up.
 
 The blast-radius guard holds back automatic kills once `max_automatic_kills` happened within the window: a broken
 detector must not take down the fleet. Kills by hand never come through here.
@@ -15,25 +11,17 @@ detector must not take down the fleet. Kills by hand never come through here.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections import deque
 from typing import Any, Literal, NamedTuple
 
 from monitor.alerts import Level, Severity
 from monitor.config import Response
+from monitor.evidence import Evidence, Flagged
 
 _SINGLE = "beyond the false-kill budget's threshold"
 _ADDED_UP = "the strange actions of this session add up beyond the false-kill budget's threshold"
-
-
-class Flagged(NamedTuple):
-    """A flagged action: its calibrated p-value, and the threshold that the alert budget gave it (p ≤ alert_p)."""
-
-    agent_id: str
-    session_id: str | None
-    ts_s: float
-    p: float
-    alert_p: float
 
 
 class Decision(NamedTuple):
@@ -51,24 +39,13 @@ class Decision(NamedTuple):
         return self.taken if self.taken == "suspend" or self.taken == "revoke" else None
 
 
-class _Evidence(NamedTuple):
-    """What the flagged actions of one session add up to, in nats, and when the last of them was."""
-
-    nats: float
-    at_s: float
-
-
-MAX_SESSIONS = 10_000
-"""Security limit: sessions with flagged actions that are remembered; the one flagged longest ago gives way."""
-
-
 class ResponsePolicy:
     """Decides one flagged action after the other. Remembers the sessions' evidence and when it killed."""
 
     def __init__(self, config: Response) -> None:
         self._config = config
         self._limit_nats = math.log(config.false_alerts_per_agent_day / config.false_kills_per_agent_day)
-        self._sessions: dict[tuple[str, str], _Evidence] = {}
+        self._evidence = Evidence(config.evidence_window_s)
         self._kills: deque[float] = deque(maxlen=config.max_automatic_kills)
         self._paused = False
 
@@ -82,8 +59,7 @@ class ResponsePolicy:
         is_stopped
             The agent is already suspended or revoked.
         """
-        own = math.log(max(1.0, flagged.alert_p / max(flagged.p, 1e-300)))
-        nats = self._add_up(flagged, own)
+        nats = self._evidence.add(flagged)
         if nats < self._limit_nats:
             severity: Severity = "high" if nats >= self._limit_nats / 2 else "medium"
             return self._decision("alert", severity, "strange enough to tell people, not to stop the agent")
@@ -96,7 +72,14 @@ class ResponsePolicy:
             return Decision(wanted, "alert", "critical", self._blast_reason(), opens)
         self._paused = False
         self._kills.append(now_s)
-        return Decision(wanted, wanted, "critical", _SINGLE if own >= self._limit_nats else _ADDED_UP)
+        return Decision(
+            wanted, wanted, "critical", _SINGLE if flagged.nats >= self._limit_nats else _ADDED_UP
+        )
+
+    def withdraw(self, decided_at_s: float) -> None:
+        """Do not count a kill that was decided then and not carried out."""
+        with contextlib.suppress(ValueError):
+            self._kills.remove(decided_at_s)
 
     def is_paused(self, now_s: float) -> bool:
         """Return whether the blast-radius guard is holding automatic kills back."""
@@ -107,7 +90,7 @@ class ResponsePolicy:
         return {
             "paused": self._paused,
             "kills": list(self._kills),
-            "sessions": [[*key, *evidence] for key, evidence in self._sessions.items()],
+            "evidence": self._evidence.dump(),
         }
 
     def restore(self, dumped: dict[str, Any]) -> None:
@@ -115,20 +98,7 @@ class ResponsePolicy:
         self._paused = dumped["paused"]
         self._kills.clear()
         self._kills.extend(dumped["kills"])
-        self._sessions = {(agent, session): _Evidence(*rest) for agent, session, *rest in dumped["sessions"]}
-
-    def _add_up(self, flagged: Flagged, own_nats: float) -> float:
-        """Return the session's evidence with this action's; an action without a session stands alone."""
-        if flagged.session_id is None:
-            return own_nats
-        key = (flagged.agent_id, flagged.session_id)
-        earlier = self._sessions.pop(key, None)  # popped and put back: the order is that of the last flag
-        if earlier and flagged.ts_s - earlier.at_s <= self._config.evidence_window_s:
-            own_nats += earlier.nats
-        if len(self._sessions) >= MAX_SESSIONS:
-            del self._sessions[next(iter(self._sessions))]
-        self._sessions[key] = _Evidence(own_nats, flagged.ts_s)
-        return own_nats
+        self._evidence.restore(dumped["evidence"])
 
     def _decision(self, wanted: Level, severity: Severity, why: str) -> Decision:
         """Return a decision that stops nobody; in mode `observe` not even an alert is raised with people."""
