@@ -42,7 +42,9 @@ SHRINKAGE = 50.0 * UNIT
 """The fleet's p-value weighs like fifty scores of the agent's own."""
 _ENOUGH = 10 * UNIT  # exceedances below which the empirical tail is not trusted
 _FIT_EVERY = 64
-_LEAST_P = 1e-15
+_EXTRAPOLATION = 200.0
+"""The fitted tail is followed to a two-hundredth of what was seen ten times: further out nobody knows its shape, and
+with little evidence no single action is strange enough for a small false-kill budget."""
 _LIMIT_AGENT = 60_000
 _LIMIT_FLEET = 1 << 24  # four million scores, then halved: the fleet's calibration follows slow drift
 
@@ -111,8 +113,9 @@ def fleet_p(fleet: Fleet, fused: float) -> float:
         return float((tails[position] + float(UNIT)) / whole)
     while position > 0 and tails[position] < _ENOUGH:
         position -= 1
+    reached = (tails[position] + float(UNIT)) / whole
     beyond = (fused - position * FUSED_WIDTH) / max(fleet.numbers[FIT_EXCESS], 1.0)
-    return float(max((tails[position] + float(UNIT)) / whole * math.exp(-beyond), _LEAST_P))
+    return float(reached * max(math.exp(-beyond), 1.0 / _EXTRAPOLATION))
 
 
 @kernel

@@ -27,19 +27,39 @@ def fold(hash_: np.uint64) -> int:
 
 
 @kernel
-def enter_session(row: Row, session: int, tool: np.uint64) -> None:
-    """Make a session the agent's latest, with the tool that it used."""
+def enter_session(row: Row, session: int, tool: np.uint64, suspected: int) -> None:
+    """Make a session the agent's latest, with the tool that it used and the suspicion it is under."""
     sessions = row["sessions"]
     tools = row["session_tools"]
+    suspicion = row["suspicion"]
     at = 0
     while at < SESSIONS - 1 and sessions[at] != session:
         at += 1
     while at > 0:
         sessions[at] = sessions[at - 1]
         tools[at] = tools[at - 1]
+        suspicion[at] = suspicion[at - 1]
         at -= 1
     sessions[0] = session
     tools[0] = tool
+    suspicion[0] = suspected
+
+
+@kernel
+def suspicion_of(row: Row, session: int) -> int:
+    """Return how many further actions of the session teach nothing because one of it was flagged."""
+    for i in range(SESSIONS):
+        if row["sessions"][i] == session:
+            return int(row["suspicion"][i])
+    return 0
+
+
+@kernel
+def trust(row: Row, session: int) -> None:
+    """Let the session teach again: people said that what was flagged is normal."""
+    for i in range(SESSIONS):
+        if row["sessions"][i] == session:
+            row["suspicion"][i] = 0
 
 
 @kernel

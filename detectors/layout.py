@@ -41,7 +41,7 @@ SESSIONS = 4
 VERSIONS = 4
 
 NOVEL_KINDS = 3  # known to the agent, known only to peers, new to all
-STATE_VERSION = 1
+STATE_VERSION = 2
 """Raised with every change that makes stored models mean something else; exported rows carry it."""
 
 # Fleet.numbers
@@ -85,6 +85,7 @@ def row_dtype(externals: int) -> np.dtype[np.void]:
         ("tails", np.uint16, (signals, SCORE_BINS)),
         ("fused", np.uint16, (FUSED_OWN,)),
         ("pending_bins", np.uint8, (PENDING, 2)),
+        ("suspicion", np.uint8, (SESSIONS,)),
     ]
     # Larger fields come first, so all are aligned. What is left to the next multiple of eight gets a name: unnamed
     # padding is not copied, and equal models would differ in their bytes.

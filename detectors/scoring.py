@@ -2,8 +2,9 @@
 
 Theory of operation. Each action is scored against what was known before it. Its scores become a p-value. It
 is flagged if the p-value is below what the operator's alert budget allows. It teaches the models unless it
-was flagged or the caller forbids. What merely *happened* (previous tool, time, rate, version) moves on either
-way. Nothing depends on how a stream is cut into batches.
+was flagged, came soon after a flagged one in the same session, or the caller forbids: a hijacked session holds
+harmless-looking actions too, and learning those would make the rest look normal. What merely *happened*
+(previous tool, time, rate, version) moves on either way. Nothing depends on how a stream is cut into batches.
 """
 
 from __future__ import annotations
@@ -15,7 +16,15 @@ import numpy as np
 
 from detectors.calibration import calibrate, fused_p, learn_fused, learn_scores
 from detectors.compiler import entry, kernel
-from detectors.context import enter_session, fold, previous_tool, recall, remember
+from detectors.context import (
+    enter_session,
+    fold,
+    previous_tool,
+    recall,
+    remember,
+    suspicion_of,
+    trust,
+)
 from detectors.layout import (
     EXTERNAL,
     RATE,
@@ -38,6 +47,7 @@ _STRICTER = 10.0  # while recalibrating a p-value has to be ten times lower to b
 _CREDIT = 3.0  # flagged scores an agent may add to the fleet's calibration, as a multiple of the alert budget
 _TELLING = 0.05  # below this p-value a signal's usual level is looked up for the explanation
 _Z_MAX = 11.9
+_SUSPICION = 255  # actions of a session that teach nothing after a flagged one
 _NO_SESSION = 1  # actions without a session are one session of their agent (0 marks an empty entry)
 
 
@@ -221,10 +231,17 @@ def learn_calibration(
 
 @kernel
 def move_on(
-    row: Row, tool: np.uint64, session: int, ts_s: float, gap_s: float, level: float, rules: Rules
+    row: Row,
+    tool: np.uint64,
+    session: int,
+    suspected: int,
+    ts_s: float,
+    gap_s: float,
+    level: float,
+    rules: Rules,
 ) -> None:
     """Let time pass: this is state, not learning, and happens for flagged actions too."""
-    enter_session(row, session, tool)
+    enter_session(row, session, tool, suspected)
     if math.isfinite(ts_s):
         row["last_ts_s"] = ts_s
         row["rate"] = level
@@ -274,19 +291,25 @@ def one(rows: Table, fleet: Fleet, batch: Batch, rules: Rules, results: Table, m
         tell(row, out, float(batch.sizes[i]), gap_s, level)
     if mode == LOOK:
         return
+    suspected = 0 if session == _NO_SESSION else suspicion_of(row, session)
     if out["flagged"]:
         remember(row, fingerprint(batch, i), previous, gap, pace)
         if batch.teach[i] and row["credit"] >= 1.0:
             row["credit"] -= 1.0
             learn_calibration(row, fleet, out, rules, UNIT, False, True)
-    elif batch.teach[i]:
+    elif batch.teach[i] and (is_late or suspected == 0):
         learn_calibration(row, fleet, out, rules, weight, True, not is_late)
         learn(row, fleet, tool, previous, size, gap, pace, batch.args, first, last, weight)
         for column in range(batch.external.shape[1]):
             learn_external(row, column, batch.external[i, column])
         row["learned"] += 1 if weight == UNIT else 0
-    if not is_late:
-        move_on(row, batch.tool_hashes[i], session, ts_s, gap_s, level, rules)
+    if is_late:
+        if weight == UNIT:
+            trust(row, session)
+        return
+    if session != _NO_SESSION:
+        suspected = _SUSPICION if out["flagged"] else max(0, suspected - 1)
+    move_on(row, batch.tool_hashes[i], session, suspected, ts_s, gap_s, level, rules)
 
 
 @entry

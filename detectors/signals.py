@@ -151,23 +151,17 @@ def kind(row: Row, fleet: Fleet, out: Row, subject: int, outcome: int, worst: fl
 
 
 @kernel
-def spread(counts: Table, position: int) -> float:
-    """Return a bin's count, blurred over its neighbours: a gap on the border of two bins is no surprise."""
-    around = 2.0 * counts[position]
-    if position > 0:
-        around += counts[position - 1]
-    if position + 1 < counts.shape[0]:
-        around += counts[position + 1]
-    return float(around / 4.0)
-
-
-@kernel
-def level(own: Table, peers: Table, out: Row, signal: int, position: int) -> None:
-    """Score a quantity against the agent's own histogram of it (any shape, two modes included)."""
-    peer_of = float(total(peers))
-    of = float(total(own))
-    p = backed_off(spread(own, position), of, spread(peers, position), peer_of, 1.0 / own.shape[0])
-    note(out, signal, p, float(own[position]), of, float(peers[position]), peer_of)
+def level(own: Table, peers: Table, out: Row, signal: int, first: int, last: int) -> None:
+    """Score a quantity by how often it was in the bins first to last: as extreme as now, or more so."""
+    seen = of = peer_seen = peer_of = 0.0
+    for i in range(own.shape[0]):
+        of += own[i]
+        peer_of += peers[i]
+        if first <= i <= last:
+            seen += own[i]
+            peer_seen += peers[i]
+    p = backed_off(seen, of, peer_seen, peer_of, 1.0 / own.shape[0])
+    note(out, signal, min(p, 1.0), seen, of, peer_seen, peer_of)
 
 
 @kernel
@@ -214,10 +208,11 @@ def observe(
     if previous >= 0:
         pair(row, fleet, out, TRANSITION, previous, tool, _TOOL_BASE, 2.0)
     pair(row, fleet, out, SIZE, tool, size, _SIZE_BASE, 2.0)
+    # Only haste is strange. Agents rest for honest reasons, and a quiet one does no harm.
     if gap >= 0:
-        level(row["rhythm"], fleet.rhythm, out, RHYTHM, gap)
+        level(row["rhythm"], fleet.rhythm, out, RHYTHM, 0, gap)
     if pace >= 0:
-        level(row["pace"], fleet.pace, out, RATE, pace)
+        level(row["pace"], fleet.pace, out, RATE, pace, RATE_BINS - 1)
     newest = 2.0
     strangest = 2.0
     for i in range(first, last):
