@@ -293,20 +293,33 @@ class EmbeddedEngine:
 
         One that cannot be continued from still says up to where everything was seen to.
         """
-        state = checkpoint.state
         note, start = "ok", checkpoint.seq
         if checkpoint.seq >= self._log.next_seq:
             note, start = "the checkpoint is ahead of the log", 0
         elif checkpoint.fingerprint != self._fingerprint():
             note, start = FOREIGN, 0
         else:
-            self.pipeline.restore(state["pipeline"])
-            self._seen.restore(state["seen"])
-            self.actions, self.alerts, self.seq = state["actions"], state["alerts"], checkpoint.seq
+            try:
+                self._restore(checkpoint)
+            except (
+                Exception
+            ) as error:  # a state of another version fails in any way, and must not keep us from starting
+                log.error("the checkpoint cannot be continued from", exc_info=error)
+                self.pipeline, self._seen = (
+                    Pipeline(self._config),
+                    SeenIds(self._config.log.dedupe_ids, self._seed),
+                )
+                note, start = f"the checkpoint cannot be continued from ({error!r})", 0
         self._history_to = checkpoint.seq
-        for request in state["pending"]:
+        for request in checkpoint.state["pending"]:
             self._effects.request(msgspec.convert(request, RevocationRequest))
         return note, start
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        state = checkpoint.state
+        self.pipeline.restore(state["pipeline"])
+        self._seen.restore(state["seen"])
+        self.actions, self.alerts, self.seq = state["actions"], state["alerts"], checkpoint.seq
 
     def _snapshot(self) -> Checkpoint:
         """Return a copy of the state after the last applied entry; everything that followed from it is durable."""

@@ -1,9 +1,10 @@
-"""Seeded streams of actions with habits simple enough that models calibrate within a few hundred of them."""
+"""Streams of actions with habits regular enough that models calibrate within a few hundred of them."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
+
+import msgspec
 
 from monitor.action import Action
 from monitor.config import Config, parse_config
@@ -24,8 +25,8 @@ def config(response: str = "", *, detection: str = "", more: str = "") -> Config
     """A configuration whose models are ready soon; the arguments are lines of TOML for their sections."""
     return parse_config(
         f"[detection]\nmin_actions = {MIN_ACTIONS}\nfleet_min_actions = {FLEET_MIN_ACTIONS}\n{detection}\n"
-        # At this pace about one action in 400 may alert, one in 800,000 kill; what a session adds up to is left out.
-        "[response]\nfalse_alerts_per_agent_day = 20.0\nfalse_kills_per_agent_day = 0.01\nevidence_window_s = 1.0\n"
+        # One action in a hundred is flagged, whatever the pace, and what is flagged is stopped, by itself.
+        "[response]\nfalse_alerts_per_agent_day = 1000.0\nfalse_kills_per_agent_day = 1000.0\nevidence_window_s = 1.0\n"
         f"{response}\n{more}\n"
     )
 
@@ -34,17 +35,16 @@ ENFORCE = 'mode = "enforce"\n'
 
 
 def habit(number: int, agents: int = 4, *, version: str = "1") -> Action:
-    """The `number`-th action of a fleet in which every agent does the same four things in turn."""
-    rng = random.Random(number)
+    """The `number`-th action of a fleet in which every agent does the same four things in turn, without any whim."""
     agent, turn = number % agents, number // agents
     return Action(
         id=f"a-{number}",
-        ts=START_S + turn * PACE_S + agent * 0.1 + rng.random(),
+        ts=START_S + turn * PACE_S + agent * 0.1,
         agent_id=f"agent-{agent}",
         agent_version=version,
         session_id=f"s-{agent}-{turn // 40}",
         tool=TOOLS[turn % len(TOOLS)],
-        args={"customer": f"c-{rng.randint(1, 6)}", "note": "x" * rng.randint(10, 30)},
+        args={"customer": f"c-{turn % 3}", "note": "thank you"},
         provenance={"customer": "user"},
     )
 
@@ -52,10 +52,10 @@ def habit(number: int, agents: int = 4, *, version: str = "1") -> Action:
 def strange(
     number: int, agent: str = "agent-0", *, after: int = 0, agents: int = 4, version: str = "1"
 ) -> Action:
-    """Something that no agent ever did, placed in time after the action `after` of the stream."""
+    """Something that no agent ever did, a second after the action `after` of the stream."""
     return Action(
         id=f"strange-{number}",
-        ts=START_S + after // agents * PACE_S + 1 + number * PACE_S,
+        ts=START_S + after // agents * PACE_S + 1.0,
         agent_id=agent,
         agent_version=version,
         session_id="s-hijacked",
@@ -76,13 +76,16 @@ def habits(count: int, first: int = 0, agents: int = 4, *, version: str = "1") -
     return observed(*(habit(number, agents, version=version) for number in range(first, first + count)))
 
 
-WARM = 600
+WARM = 2400
 """So many habits calibrate four agents under `config`."""
 
 
-def warm(pipeline: Pipeline, count: int = WARM, agents: int = 4) -> Outcomes:
-    """Feed a pipeline habits until its models are calibrated; at the clock `START_S`."""
-    return pipeline.step(habits(count, agents=agents), START_S, first_seq=1)
+def warm(pipeline: Pipeline) -> Outcomes:
+    """Calibrate four agents, at the clock `START_S`; a few oddities among their habits give the scores a tail."""
+    actions = [habit(number) for number in range(WARM)]
+    for number in range(0, WARM, 101):
+        actions[number] = msgspec.structs.replace(actions[number], args={"customer": f"odd-{number}"})
+    return pipeline.step(observed(*actions), START_S, first_seq=1)
 
 
 def p_of(outcomes: Sequence[Outcomes]) -> list[str]:

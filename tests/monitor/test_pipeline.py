@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import random
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,6 +25,7 @@ from monitor.observation import Observation
 from monitor.pipeline import Outcomes, Pipeline, RevocationRequest
 from tests.monitor.streams import (
     ENFORCE,
+    PACE_S,
     START_S,
     WARM,
     config,
@@ -36,18 +39,17 @@ from tests.monitor.streams import (
 
 
 @functools.cache
-def warm_state(response: str, detection: str) -> bytes:
-    pipeline = Pipeline(config(response, detection=detection))
+def warm_state() -> bytes:
+    pipeline = Pipeline(config())
     outcomes = warm(pipeline)
-    assert not outcomes.requests
-    assert all(math.isnan(p) for p in outcomes.p[:200])
+    assert all(math.isnan(p) for p in outcomes.p[:150])
     return encode_state(pipeline.dump())
 
 
-def calibrated(response: str = ENFORCE, detection: str = "") -> Pipeline:
+def calibrated(response: str = ENFORCE) -> Pipeline:
     """A pipeline that knows four agents well; ready at once from the second call on."""
-    pipeline = Pipeline(config(response, detection=detection))
-    pipeline.restore(decode_state(warm_state(response, detection)))
+    pipeline = Pipeline(config(response))
+    pipeline.restore(decode_state(warm_state()))
     return pipeline
 
 
@@ -330,7 +332,7 @@ def test_a_restored_pipeline_goes_on_bit_for_bit() -> None:
 
 def test_models_outlive_a_change_of_mode_and_budget() -> None:
     pipeline = Pipeline(config(ENFORCE + "max_automatic_kills = 1"))
-    pipeline.restore(decode_state(warm_state("", "")))
+    pipeline.restore(decode_state(warm_state()))
     assert pipeline.calibration("agent-0").state == "calibrated"
     assert len(attack(pipeline).requests) == 1
 
@@ -349,8 +351,21 @@ def river_config(seed: str = "") -> Config:
     )
 
 
+def restless(count: int) -> list[Observation]:
+    """Habits with whims, so that scores differ."""
+    rng = random.Random(3)
+    return observed(
+        *(
+            msgspec.structs.replace(
+                habit(number), args={"customer": f"c-{rng.randint(1, 9)}", "note": "x" * rng.randint(1, 90)}
+            )
+            for number in range(count)
+        )
+    )
+
+
 def run(configured: Config, *, cuts: int = 1) -> tuple[Pipeline, list[Outcomes]]:
-    pipeline, actions = Pipeline(configured), habits(320)
+    pipeline, actions = Pipeline(configured), restless(320)
     size = len(actions) // cuts
     return pipeline, [
         pipeline.step(actions[start : start + size], START_S) for start in range(0, len(actions), size)
@@ -381,14 +396,12 @@ def test_whatever_an_agent_writes_its_kill_stays_valid_and_its_alert_readable() 
     long, escape = "n" * 100_000, "\x1b[2J\n" * 3
     action = parse_action(
         b'{"id":"%s","ts":%d,"agent_id":"agent-0","tool":"%s","args":{}}'
-        % (b"i" * 128, int(START_S + 6000), "wipe‮".encode())
+        % (b"i" * 128, int(START_S + WARM // 4 * PACE_S), "wipe‮".encode())
     )
-    hostile = type(action)(
-        **{
-            **{name: getattr(action, name) for name in action.__struct_fields__},
-            "args": {long: "x" * 5000, escape: "y"},
-            "provenance": {long: "tool:" + "p" * 200, escape: escape},
-        }
+    hostile = msgspec.structs.replace(
+        action,
+        args={long: "x" * 5000, escape: "y"},
+        provenance={long: "tool:" + "p" * 200, escape: escape},
     )
     outcomes = calibrated().step(observed(hostile), START_S)
     (alert,), (asked,) = outcomes.alerts, outcomes.requests

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.config import Response
-from monitor.response import MAX_SESSIONS, Decision, Flagged, ResponsePolicy
+from monitor.evidence import Flagged
+from monitor.response import Decision, ResponsePolicy
 
 ALERT_P = 1e-3
 KILL_P = 1e-5  # at the default budgets: a kill may be wrong a hundred times less often than an alert
@@ -30,8 +31,9 @@ def decide(
     ts_s: float = 0.0,
     may_kill: bool = True,
     is_stopped: bool = False,
+    reason: str = "novelty of send_money",
 ) -> Decision:
-    flagged = Flagged(agent, session, ts_s, p, ALERT_P)
+    flagged = Flagged(agent, session, ts_s, p, ALERT_P, reason)
     return by.decide(flagged, may_kill=may_kill, is_stopped=is_stopped, now_s=now_s)
 
 
@@ -95,39 +97,12 @@ def test_an_agent_that_is_stopped_is_not_stopped_again() -> None:
 HALF = math.sqrt(ALERT_P * KILL_P) / 1.01  # two of these reach the limit
 
 
-def test_strange_actions_of_one_session_add_up() -> None:
+def test_different_reasons_of_one_session_add_up() -> None:
     by = policy()
     assert decide(by, HALF, session="s").kill is None
-    second = decide(by, HALF, session="s")
+    second = decide(by, HALF, session="s", reason="transition of send_money")
     assert second.kill == "suspend"
     assert "add up" in second.why
-
-
-@pytest.mark.parametrize(
-    ("agent", "session"),
-    [("other", "s"), ("a", "other"), ("a", None)],
-    ids=["agent", "session", "no session"],
-)
-def test_those_of_different_sessions_do_not(agent: str, session: str | None) -> None:
-    by = policy()
-    decide(by, HALF, session="s" if session else None)
-    assert decide(by, HALF, agent=agent, session=session).kill is None
-
-
-def test_evidence_is_forgotten_after_the_window() -> None:
-    by = policy(evidence_window_s=100.0)
-    decide(by, HALF, session="s", ts_s=0.0)
-    assert decide(by, HALF, session="s", ts_s=101.0).kill is None
-    assert decide(by, HALF, session="s", ts_s=201.0).kill
-
-
-def test_sessions_are_remembered_up_to_a_limit() -> None:
-    by = policy()
-    decide(by, HALF, session="first")
-    for number in range(MAX_SESSIONS):
-        decide(by, ALERT_P / 2, session=str(number))
-    assert len(by.dump()["sessions"]) == MAX_SESSIONS
-    assert decide(by, HALF, session="first").kill is None
 
 
 # -- the blast radius -----------------------------------------------------------------------------------------------
@@ -179,8 +154,17 @@ def test_a_restored_policy_decides_as_the_first_would_have(
         decide(first, p, now_s=now_s, session="s", ts_s=now_s)
     second = policy(max_automatic_kills=2, automatic_kills_window_s=100.0)
     second.restore(first.dump())
-    for passed_s, p in after:
+    for number, (passed_s, p) in enumerate(after):
         now_s += passed_s
-        assert decide(first, p, now_s=now_s, session="s", ts_s=now_s) == decide(
-            second, p, now_s=now_s, session="s", ts_s=now_s
-        )
+        again: dict[str, Any] = {"now_s": now_s, "session": "s", "ts_s": now_s, "reason": str(number % 3)}
+        assert decide(first, p, **again) == decide(second, p, **again)
+
+
+def test_a_kill_that_is_withdrawn_does_not_count() -> None:
+    by = policy(max_automatic_kills=1)
+    decide(by, 1e-12, now_s=1.0)
+    by.withdraw(0.5)
+    assert by.is_paused(2.0)
+    by.withdraw(1.0)
+    by.withdraw(1.0)
+    assert decide(by, 1e-12, now_s=2.0).kill
