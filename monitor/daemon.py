@@ -121,7 +121,12 @@ class _Effects:
 async def _services(config: Config, state: StateDir, switch: Switch) -> AsyncIterator[Services]:
     feed_log = SegmentedLog(state.path / "feed", segment_bytes=config.log.segment_bytes)
     shown = await asyncio.to_thread(read_shown, feed_log)
-    feed = Feed(feed_log, recent=config.feed.recent_messages, client_buffer=config.feed.client_buffer)
+    feed = Feed(
+        feed_log,
+        recent=config.feed.recent_messages,
+        client_buffer=config.feed.client_buffer,
+        retention_days=config.feed.retention_days,
+    )
     killer = Killer(switch, lambda request, why: log.critical("no kill of %s: %s", request.target, why))
     async with feed:
         engine = EmbeddedEngine(config, state, _Effects(feed, killer), shown)

@@ -8,6 +8,10 @@ a reader does reaches the pipeline or the kill path: they share no queue.
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
+import sys
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
 from datetime import UTC, datetime
@@ -17,6 +21,11 @@ import msgspec
 
 from monitor.group_commit import GroupCommit
 from monitor.segments import Record, SegmentedLog
+
+log = logging.getLogger("killcord.feed")
+
+DAY_S = 86_400.0
+DROP_INTERVAL_S = 3600.0
 
 _encode = msgspec.json.Encoder().encode
 
@@ -38,12 +47,17 @@ class Missed(NamedTuple):
 class Feed:
     """Publishes durably and fans out. All methods belong to one event loop."""
 
-    def __init__(self, log: SegmentedLog, *, recent: int, client_buffer: int) -> None:
+    def __init__(
+        self, log: SegmentedLog, *, recent: int, client_buffer: int, retention_days: float = math.inf
+    ) -> None:
         self._log = log
         self._commit = GroupCommit(log, self._durable)
         self._recent: deque[Message] = deque(maxlen=recent)
         self._readers: set[Reader] = set()
         self._client_buffer = client_buffer
+        self._retention_s = retention_days * DAY_S
+        self._drop_due_s = 0.0
+        self._is_closed = False
         self.last_seq = log.next_seq - 1
         self._recent.extend(stored_messages(log, self.last_seq - recent, self.last_seq))
 
@@ -53,6 +67,7 @@ class Feed:
 
     async def __aexit__(self, *error: object) -> None:
         await self._commit.__aexit__(*error)
+        self._is_closed = True
         for reader in self._readers:
             reader.wake.set()
 
@@ -61,6 +76,9 @@ class Feed:
         waiting = [self._commit.enqueue(Record(_encode(message))) for message in messages]
         for durable in waiting:
             await durable
+        if time.monotonic() >= self._drop_due_s:
+            self._drop_due_s = time.monotonic() + DROP_INTERVAL_S
+            await asyncio.to_thread(self._drop_old)
 
     @property
     def readers(self) -> int:
@@ -79,15 +97,20 @@ class Feed:
         return found
 
     async def follow(self, reader: Reader, since: int | None) -> AsyncIterator[Message | Missed]:
-        """Yield everything after `since` (None: only what is new), first from memory or disk, then live."""
+        """Yield everything after `since` (None: only what is new), first from memory or disk, then live.
+
+        Ends when the feed is closed. What retention has deleted counts as missed.
+        """
         self._readers.add(reader)
         try:
             start = self.last_seq if since is None or since > self.last_seq else since
-            async for message in self._stored(start, self.last_seq):
-                yield message
+            async for stored in self._stored(start, self.last_seq):
+                yield stored
             while True:
                 for item in reader.take():
                     yield item
+                if self._is_closed:
+                    return
                 await reader.wake.wait()
                 reader.wake.clear()
         finally:
@@ -97,15 +120,25 @@ class Feed:
         """Return a new reader for `follow`."""
         return Reader(self._client_buffer)
 
-    async def _stored(self, after: int, up_to: int) -> AsyncIterator[Message]:
+    async def _stored(self, after: int, up_to: int) -> AsyncIterator[Message | Missed]:
         if after >= up_to:
             return
         if self._recent and self._recent[0].seq <= after + 1:
             messages = [message for message in self._recent if after < message.seq <= up_to]
         else:
             messages = await asyncio.to_thread(lambda: list(stored_messages(self._log, after, up_to)))
+        first = messages[0].seq if messages else up_to + 1
+        if first > after + 1:
+            yield Missed(after + 1, first - 1)
         for message in messages:
             yield message
+
+    def _drop_old(self) -> None:
+        horizon_s = time.time() - self._retention_s
+        try:
+            self._log.drop_before(self._log.next_seq, older_than_s=horizon_s, keep_bytes=sys.maxsize)
+        except OSError as error:  # what is kept too long harms nobody
+            log.error("old feed messages could not be deleted: %s", error)
 
     def _durable(self, seq: int, record: Record) -> None:
         message = Message(seq, wire_text(seq, record.payload))
