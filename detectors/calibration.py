@@ -42,9 +42,9 @@ SHRINKAGE = 50.0 * UNIT
 """The fleet's p-value weighs like fifty scores of the agent's own."""
 _ENOUGH = 10 * UNIT  # exceedances below which the empirical tail is not trusted
 _FIT_EVERY = 64
-_EXTRAPOLATION = 200.0
-"""The fitted tail is followed to a two-hundredth of what was seen ten times: further out nobody knows its shape, and
-with little evidence no single action is strange enough for a small false-kill budget."""
+_EXTRAPOLATION = 20.0
+"""The fitted tail is followed to a twentieth of what one score among all would be: further out nobody knows its shape,
+and while little was seen no single action is strange enough for a small false-kill budget."""
 _LIMIT_AGENT = 60_000
 _LIMIT_FLEET = 1 << 24  # four million scores, then halved: the fleet's calibration follows slow drift
 
@@ -115,7 +115,7 @@ def fleet_p(fleet: Fleet, fused: float) -> float:
         position -= 1
     reached = (tails[position] + float(UNIT)) / whole
     beyond = (fused - position * FUSED_WIDTH) / max(fleet.numbers[FIT_EXCESS], 1.0)
-    return float(reached * max(math.exp(-beyond), 1.0 / _EXTRAPOLATION))
+    return float(max(reached * math.exp(-beyond), UNIT / whole / _EXTRAPOLATION))
 
 
 @kernel

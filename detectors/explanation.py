@@ -185,9 +185,7 @@ def _rhythm(scores: Scores, i: int, subject: Subject) -> _Words:
     observed = f"{_duration(float(scores.observed[i, RHYTHM]))} after the agent's previous action"
     usual = float(scores.expected[i, RHYTHM])
     counts = _counts(scores, i, RHYTHM)
-    expected = (
-        counts if math.isnan(usual) else f"usually about {_duration(usual)}; such a gap so far {counts}"
-    )
+    expected = counts if math.isnan(usual) else f"usually about {_duration(usual)}; so soon so far {counts}"
     return observed, expected, f"Called {observed}, {expected}"
 
 
@@ -195,7 +193,7 @@ def _rate(scores: Scores, i: int, subject: Subject) -> _Words:
     observed = f"{float(scores.observed[i, RATE]):,.0f} actions in about a minute"
     usual = float(scores.expected[i, RATE])
     counts = _counts(scores, i, RATE)
-    expected = counts if math.isnan(usual) else f"usually about {usual:,.0f}; such a rate so far {counts}"
+    expected = counts if math.isnan(usual) else f"usually about {usual:,.0f}; so many so far {counts}"
     return observed, expected, f"The agent took {observed}, {expected}"
 
 

@@ -32,7 +32,7 @@ from detectors.layout import (
     Fleet,
     Row,
 )
-from detectors.tables import Table, bump, bump_slot, combine, count, keep, kinds, knows, shrink, total
+from detectors.tables import Table, bump, bump_slot, combine, count, keep, kinds, knows, shrink
 
 START = 1
 """The "previous tool" of a session's first action."""

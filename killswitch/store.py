@@ -109,7 +109,7 @@ class Store:
         """Return what is there now for `target`; one round trip."""
         self.link.send(["GET", self.keys.epoch], ["HGET", self.keys.state, str(target)])
         # A key of the wrong type is an error here; the write sets it aside, so that nobody can block a kill with it.
-        epoch, record = (_reply_or_none(self.link) for _ in range(2))
+        epoch, record = (_none_if_wrong_type(reply) for reply in [_reply(self.link), _reply(self.link)])
         return Reading(target, epoch or b"", record or b"")
 
     def write(self, reading: Reading, change: Change) -> Written:
@@ -253,11 +253,20 @@ def _statuses(
     return found
 
 
-def _reply_or_none(link: Link) -> bytes | None:
+def _reply(link: Link) -> bytes | StoreRefused | None:
     try:
         reply: bytes | None = link.receive()
-    except StoreRefused:
-        return None
+    except StoreRefused as refused:
+        return refused
+    return reply
+
+
+def _none_if_wrong_type(reply: bytes | StoreRefused | None) -> bytes | None:
+    """Any other refusal, for want of rights say, must not pass for "nothing is revoked"."""
+    if isinstance(reply, StoreRefused):
+        if "WRONGTYPE" in str(reply):
+            return None
+        raise reply
     return reply
 
 

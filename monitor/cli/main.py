@@ -82,7 +82,7 @@ def _add_demo(commands: Commands) -> None:
     demo.add_argument("--once", action="store_true", help="end by itself instead of waiting for Ctrl-C")
     demo.add_argument("--json", action="store_true", help="print one JSON object last on standard output")
     demo.add_argument("--agents", type=int, default=24, help="how many agents, at least 20 (default: 24)")
-    demo.add_argument("--seed", type=int, help="of the simulation (default: another one each time)")
+    demo.add_argument("--seed", type=int, default=1, help="another number is another fleet (default: 1)")
     demo.add_argument(
         "--state", type=Path, help="keep the state here (default: a new directory, removed at the end)"
     )

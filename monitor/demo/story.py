@@ -22,7 +22,7 @@ from monitor.sensor import Sensor
 
 _LEARN_S = 40.0
 _READY_S = 20.0
-_KILL_S = 15.0
+_KILL_S = 40.0
 _CONFIRM_S = 5.0
 _RESTORE_S = 10.0
 _COUNT_S = 10.0

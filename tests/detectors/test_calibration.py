@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from detectors import Bank, Features, Scores, Settings
+from detectors.layout import RHYTHM, UNIT
 from tests.detectors.streams import DAY_S, HASHER, benign, hijacked, numbers, steps
 
 AGENTS = 20
@@ -124,17 +125,42 @@ def test_a_burst_of_600_times_the_rate_after_a_constant_rate_is_flagged_within_f
     assert np.nanmin(scores.p) < 1e-4
 
 
-def test_gaps_with_two_modes_are_normal_and_what_lies_between_is_not() -> None:
+def test_only_haste_is_strange_however_long_an_agent_rests() -> None:
     bank = Bank(Settings())
     now_s = steady(bank, [0.5, 0.5, 0.5, 900.0] * 200)
-    look = {gap_s: bank.step([1], [poll(now_s + gap_s, 1)], teach=[False]) for gap_s in (0.5,)}
-    now_s += 0.5
-    look[900.0] = bank.step([1], [poll(now_s + 900.0, 1)], teach=[False])
-    now_s += 900.0
-    look[20.0] = bank.step([1], [poll(now_s + 20.0, 1)], teach=[False])
-    p = {gap_s: float(scores.signal_p[0, 4]) for gap_s, scores in look.items()}
-    assert p[20.0] < p[900.0] / 10
-    assert p[20.0] < p[0.5] / 10
+    p = {
+        gap_s: float(bank.step([1], [poll(now_s + gap_s, 1)], teach=[False]).signal_p[0, RHYTHM])
+        for gap_s in (90_000.0,)
+    }
+    now_s += 90_000.0
+    p[0.5] = float(bank.step([1], [poll(now_s + 0.5, 1)], teach=[False]).signal_p[0, RHYTHM])
+    p[0.01] = float(bank.step([1], [poll(now_s + 0.51, 1)], teach=[False]).signal_p[0, RHYTHM])
+    assert p[90_000.0] == 1.0
+    assert p[0.01] < p[0.5] / 10
+
+
+def test_the_tail_is_not_followed_beyond_what_the_fleet_has_seen() -> None:
+    """With 1,000 scores nobody knows what one in a million looks like."""
+    bank = Bank(Settings())
+    now_s = steady(bank, [10.0] * 500)
+    scores = bank.step([1] * 50, [poll(now_s + (i + 1) / 1000, 1) for i in range(50)])
+    seen = float(bank.dump()["fleet.fused"][0]) / UNIT
+    assert 1 / (20 * (seen + 1)) <= np.nanmin(scores.p) <= 1e-4
+
+
+def test_a_session_in_which_something_was_flagged_teaches_nothing_until_it_is_dismissed() -> None:
+    bank = Bank(Settings())
+    now_s = steady(bank, [10.0] * 600)
+    odd = HASHER.features(
+        tool="wipe", args={"disk": "sda"}, ts_s=now_s + 0.01, session="1", version=None, provenance=None
+    )
+    assert bank.step([1], [odd]).flagged[0]
+    learned = bank.calibration(1).seen
+    bank.step([1] * 20, [poll(now_s + 10.0 * (i + 1), 1) for i in range(20)])
+    assert bank.calibration(1).seen == learned
+    bank.learn([1], [odd], 1.0)
+    bank.step([1], [poll(now_s + 1000.0, 1)])
+    assert bank.calibration(1).seen == learned + 2
 
 
 def test_an_agents_own_history_only_makes_it_harder_to_flag(
