@@ -60,6 +60,8 @@ $(VENV)/.daemon: requirements.lock pyproject.toml | $(VENV)/bin/python
 	@echo "Installing Killcord and its pinned dependencies into $(VENV) (about a minute, once) ..."
 	@$(PIP) --require-hashes -r requirements.lock || { echo "The dependencies could not be installed; is the package index reachable?"; exit 1; }
 	@$(PIP) --no-deps --no-build-isolation -e .
+	@echo "Compiling the detectors' kernel (once) ..."
+	@$(BIN)/python -c "from detectors import warm_up; warm_up()"
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.daemon

@@ -71,7 +71,12 @@ def _add_up(commands: Commands) -> None:
     up.add_argument("--host", help="address to listen on (default: loopback)")
     up.add_argument("--port", type=int, help="port to listen on, 0 for a free one (default: 8787)")
     up.add_argument("--redis", default="", metavar="URL", help="use this server instead of the embedded one")
-    up.add_argument("--engine", default="embedded", metavar="URL", help="embedded, or kafka://host:9092")
+    up.add_argument(
+        "--engine",
+        default="embedded",
+        metavar="URL",
+        help="embedded, or kafka://host:9092[/prefix]: topics PREFIX.actions and PREFIX.alerts (default: killcord)",
+    )
     up.set_defaults(run=_lazy("up"))
 
 
