@@ -16,7 +16,7 @@ from monitor.errors import ConfigError
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 Positive = Annotated[float, Field(gt=0)]
@@ -56,7 +56,7 @@ class Detection(_Section):
     """The online models."""
 
     min_actions: Annotated[int, Field(ge=20)] = 200
-    fleet_min_actions: Annotated[int, Field(ge=100)] = 1000
+    fleet_min_actions: Annotated[int, Field(ge=200)] = 1000
     max_agents: Annotated[int, Field(ge=64)] = 100_000
     unjudged_after_s: Positive = 86_400.0
     max_unjudged: Count = 10_000

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import logging
+import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +13,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from monitor.feed import now_text
+
+log = logging.getLogger("killcord.ingest")
 
 MAX_DOCUMENT_BYTES = 16 * 1024
 MAX_FILE_BYTES = 64 * 1024 * 1024
@@ -25,23 +30,33 @@ class DeadLetter(NamedTuple):
 
 
 class DeadLetters:
-    """Appends to an NDJSON file; not synced, since nothing in it was ever acknowledged."""
+    """Appends to an NDJSON file, from any thread; not synced, since nothing in it was ever acknowledged."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
+        self._lock = threading.Lock()
         self.count = 0
 
     def write(self, letters: Sequence[DeadLetter]) -> None:
-        """Append the letters, long documents cut."""
-        self.count += len(letters)
-        self._rotate()
-        lines = [msgspec.json.encode(_fields(letter)) for letter in letters]
-        with self._file.open("ab") as stream:
-            stream.write(b"\n".join(lines) + b"\n")
+        """Append the letters, long documents cut. A file that cannot be written is reported: it may stop nobody."""
+        lines = b"".join(msgspec.json.encode(_fields(letter)) + b"\n" for letter in letters)
+        with self._lock:
+            self.count += len(letters)
+            try:
+                self._rotate()
+                with open(self._file, "ab", opener=_open_private) as stream:
+                    stream.write(lines)
+            except OSError as error:
+                log.error("%d refused actions could not be kept: %s", len(letters), error)
 
     def _rotate(self) -> None:
         if self._file.exists() and self._file.stat().st_size > MAX_FILE_BYTES:
             self._file.replace(self._file.with_suffix(".1"))
+
+
+def _open_private(path: str, flags: int) -> int:
+    """Open for the owner only: refused documents hold raw arguments."""
+    return os.open(path, flags, 0o600)
 
 
 def _fields(letter: DeadLetter) -> dict[str, Any]:

@@ -58,6 +58,6 @@ def render(values: Mapping[Metric, float]) -> str:
         lines += [
             f"# HELP {metric.name} {metric.help}",
             f"# TYPE {metric.name} {metric.kind}",
-            f"{metric.name} {values[metric]:g}",
+            f"{metric.name} {float(values[metric])!r}",  # exact: a counter may not lose its last digits
         ]
     return "\n".join(lines) + "\n"

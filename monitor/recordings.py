@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,19 +47,27 @@ def read_recording(file: Path) -> Iterator[dict[str, Any]]:
     """Yield each action as a document for `POST /v1/actions`, in the order of the file.
 
     An action without an `id` gets one from its place in the file, so that replaying it twice counts once.
+
+    Raises
+    ------
+    ActionError
+        At the first line that is not one JSON object, or where the file cannot be read any further.
     """
     stream_id = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:12]
     opener = gzip.open if file.suffix == ".gz" else open
-    with opener(file, "rb") as lines:
-        for number, line in enumerate(lines):
-            if line.strip():
-                yield _document(line, f"{stream_id}-{number}")
+    try:
+        with opener(file, "rb") as lines:
+            for number, line in enumerate(lines):
+                if line.strip():
+                    yield _document(line, f"{stream_id}-{number}")
+    except (OSError, EOFError, zlib.error) as error:
+        raise ActionError("", f"{file} cannot be read: {error}") from error
 
 
 def _document(line: bytes, default_id: str) -> dict[str, Any]:
     try:
         fields = _decode(line)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ActionError("", f"{default_id} is not a line with one JSON object: {error}") from error
     kept: dict[str, Any] = {
         _RENAMED.get(name, name): value
