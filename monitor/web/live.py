@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from typing import Any
 
 import msgspec
@@ -54,8 +55,9 @@ async def _serve(websocket: WebSocket, daemon: Services) -> None:
 
 async def _send_messages(websocket: WebSocket, daemon: Services, sending: asyncio.Lock) -> None:
     since = websocket.query_params.get("since", "")
+    start = int(since) if re.fullmatch("[0-9]{1,18}", since) else None
     reader = daemon.feed.reader()
-    async for item in daemon.feed.follow(reader, int(since) if since.isdigit() else None):
+    async for item in daemon.feed.follow(reader, start):
         text = item.text if isinstance(item, Message) else _missed(daemon, item)
         await _send(websocket, text, sending)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from typing import Annotated, Any, Literal
 
@@ -12,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from killswitch import Revocation, StoreUnreachable, Target
+from monitor.errors import LogError
 from monitor.inventory import AgentRecord
 from monitor.metrics import render
 from monitor.services import Services
@@ -65,7 +67,10 @@ async def post_verdict(request: Request) -> Response:
     require(request, "kill")
     body = await decode_body(request, VerdictBody)
     alert = request.path_params["alert_id"]
-    await services(request).engine.judge(alert, body.verdict, body.by, body.reason)
+    try:
+        await services(request).engine.judge(alert, body.verdict, body.by, body.reason)
+    except LogError as error:
+        raise Problem(503, f"not durable, so not taken: {error}") from error
     return json({"id": alert, "verdict": body.verdict})
 
 
@@ -134,6 +139,6 @@ def _revocation(record: Revocation | None) -> dict[str, Any] | None:
 
 def _limit(request: Request, most: int) -> int:
     text = request.query_params.get("limit", "200")
-    if not text.isdigit() or not 1 <= int(text) <= most:
+    if not re.fullmatch("[0-9]{1,6}", text) or not 1 <= int(text) <= most:
         raise Problem(422, f"limit is a number from 1 to {most}", "limit")
     return int(text)

@@ -1,0 +1,232 @@
+"""The HTTP edge in one process: what it refuses, and with which words. The whole daemon is in `test_daemon`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from killswitch import Switch
+from monitor.access import Access
+from monitor.config import parse_config
+from monitor.dead_letters import DeadLetters
+from monitor.errors import LogError
+from monitor.killer import Killer
+from monitor.segments import Record
+from monitor.services import Services, StoreHealth
+from monitor.web.app import create_app
+from tests.monitor.engines import Node, until
+from tests.monitor.streams import OBSERVER
+
+CONFIG = parse_config("[server]\nmax_body_bytes = 2048\nmax_backlog_actions = 3\n")
+TOKENS = {"ingest": "in", "feed": "look", "kill": "stop"}
+
+
+class Edge:
+    """The application over a real engine; its store is nowhere."""
+
+    def __init__(self, node: Node, state: Path) -> None:
+        self.node = node
+        switch = Switch(f"unix://{state}/nothing", timeout_s=0.1)
+        self.letters = state / "dead-letters.ndjson"
+        self.services = Services(
+            config=CONFIG,
+            access=Access(TOKENS),
+            engine=node.engine,
+            feed=node.feed,
+            switch=switch,
+            killer=Killer(switch, lambda request, why: None),
+            observer=OBSERVER,
+            dead_letters=DeadLetters(self.letters),
+        )
+        self._app = create_app(self.services)
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        *parts: bytes,
+        token: str | None = "in",
+        headers: dict[str, str] | None = None,
+    ) -> tuple[int, Any, dict[str, str]]:
+        """Status, content and headers of the answer to one request, its body sent in parts."""
+        given = {**({"authorization": f"Bearer {token}"} if token else {}), **(headers or {})}
+        name, _, query = path.partition("?")
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": name,
+            "query_string": query.encode(),
+            "headers": [(key.encode(), value.encode()) for key, value in given.items()],
+            "server": ("127.0.0.1", 8787),
+            "scheme": "http",
+            "http_version": "1.1",
+        }
+        waiting = [*parts] or [b""]
+        sent: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": waiting.pop(0), "more_body": bool(waiting)}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await self._app(scope, receive, send)
+        body = b"".join(message.get("body", b"") for message in sent)
+        answered = {key.decode(): value.decode() for key, value in sent[0]["headers"]}
+        is_json = answered.get("content-type", "").startswith("application/json")
+        return sent[0]["status"], json.loads(body) if is_json else body.decode(), answered
+
+    async def post(self, *parts: bytes, **options: Any) -> tuple[int, Any, dict[str, str]]:
+        return await self.ask("POST", "/v1/actions", *parts, **options)
+
+
+@pytest.fixture
+async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
+    async with Node(tmp_path, CONFIG) as node:
+        yield Edge(node, tmp_path)
+
+
+def action(number: int = 1, **fields: Any) -> bytes:
+    return json.dumps({"id": str(number), "ts": 1.0, "agent_id": "x", "tool": "t", **fields}).encode()
+
+
+# -- ingest ---------------------------------------------------------------------------------------------------------
+
+
+async def test_the_receipt_counts_what_was_taken_repeated_and_refused(edge: Edge) -> None:
+    body = b"\n".join([action(1), action(1), action(2, ts="never"), b"", action(3)])
+    status, receipt, headers = await edge.post(body)
+    assert (status, receipt["accepted"], receipt["duplicates"]) == (200, 2, 1)
+    assert [(one["index"], one["field"]) for one in receipt["rejected"]] == [(2, "ts")]
+    assert headers["cache-control"] == "no-store"
+    assert json.loads(edge.letters.read_bytes())["field"] == "ts"
+    assert len(list(edge.node.engine._log.read())) == 1
+
+
+@pytest.mark.parametrize("body", [b"[]", b"", b"\n \n"])
+async def test_nothing_is_taken_from_nothing(edge: Edge, body: bytes) -> None:
+    assert (await edge.post(body))[:2] == (200, {"accepted": 0, "duplicates": 0, "rejected": []})
+
+
+@pytest.mark.parametrize("body", [b"nonsense", b"[", action(ts="never")])
+async def test_if_all_are_refused_so_is_the_request(edge: Edge, body: bytes) -> None:
+    status, receipt, _ = await edge.post(body)
+    assert (status, receipt["accepted"], len(receipt["rejected"])) == (422, 0, 1)
+
+
+async def test_a_body_may_come_in_parts_up_to_the_limit(edge: Edge) -> None:
+    whole = action(note="x" * 1500)
+    assert (await edge.post(whole[:700], whole[700:]))[0] == 200
+    status, answer, _ = await edge.post(b"x" * 1025, b"x" * 1025, b"never read")
+    assert (status, answer["field"]) == (413, None)
+    assert "2048" in answer["error"]
+    assert (await edge.post(b"", headers={"content-length": "2049"}))[0] == 413
+
+
+@pytest.mark.parametrize(
+    ("token", "status"), [(None, 401), ("wrong", 401), ("", 401), ("look", 403), ("stop", 403), ("in", 200)]
+)
+async def test_only_the_ingest_token_takes_actions_in(edge: Edge, token: str | None, status: int) -> None:
+    found, answer, headers = await edge.post(action(), token=token)
+    assert found == status
+    assert ("www-authenticate" in headers) == (status == 401)
+    assert edge.node.engine._commit.syncs == (1 if status == 200 else 0)
+    assert status == 200 or answer["error"]
+
+
+async def test_an_overload_asks_to_send_again(edge: Edge) -> None:
+    edge.node.effects.may_publish.clear()
+    append, edge.node.engine._log.append = edge.node.engine._log.append, _refuse  # type: ignore[method-assign]
+    status, answer, headers = await edge.post(action())
+    assert (status, headers["retry-after"]) == (503, "1")
+    assert "not durable" in answer["error"]
+    edge.node.engine._log.append = append  # type: ignore[method-assign]
+    assert (await edge.post(action()))[1]["accepted"] == 1, "what was refused was not remembered as seen"
+    await until(lambda: edge.node.engine.backlog == 0)
+    edge.node.engine._unscored += 3
+    status, _, headers = await edge.post(action(2))
+    assert (status, headers["retry-after"]) == (503, "1")
+    assert (await edge.ask("GET", "/readyz"))[0] == 503
+    edge.node.engine._unscored -= 3
+    assert (await edge.post(action(2)))[0] == 200
+
+
+# -- reading --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", ["0", "1001", "-1", "x", "", "²", "9" * 5000])
+async def test_a_limit_out_of_range_names_the_field(edge: Edge, limit: str) -> None:
+    from urllib.parse import quote
+
+    status, answer, _ = await edge.ask("GET", f"/v1/alerts?limit={quote(limit)}", token="look")
+    assert (status, answer["field"]) == (422, "limit")
+
+
+async def test_an_agents_actions_are_listed_newest_first(edge: Edge) -> None:
+    await edge.post(action(1), token="in")
+    await edge.post(action(2))
+    _, answer, _ = await edge.ask("GET", "/v1/actions?agent=x&limit=1", token="look")
+    assert [one["id"] for one in answer["actions"]] == ["2"]
+    assert (await edge.ask("GET", "/v1/actions", token="look"))[1]["field"] == "agent"
+
+
+async def test_agents_are_listed_even_while_the_store_is_away(edge: Edge) -> None:
+    await edge.post(action())
+    await until(lambda: edge.node.engine.backlog == 0)
+    status, answer, _ = await edge.ask("GET", "/v1/agents", token="stop")
+    (agent,) = answer["agents"]
+    assert status == 200
+    assert (agent["agent_id"], agent["actions"], agent["revocation"]) == ("x", 1, None)
+    assert agent["model"]["state"] == "calibrating"
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"verdict": "maybe", "reason": "x"}, "verdict"),
+        ({"verdict": "dismissed", "reason": ""}, "reason"),
+        ({"verdict": "dismissed"}, None),
+    ],
+)
+async def test_a_wrong_verdict_is_refused_and_not_recorded(edge: Edge, body: Any, field: str | None) -> None:
+    status, answer, _ = await edge.ask(
+        "POST", "/v1/alerts/al-1/verdict", json.dumps(body).encode(), token="stop"
+    )
+    assert (status, answer["field"]) == (422, field)
+    assert edge.node.engine._commit.syncs == 0
+
+
+async def test_a_verdict_is_on_disk_when_it_is_answered(edge: Edge) -> None:
+    body = json.dumps({"verdict": "dismissed", "reason": "our own test", "by": "alice"}).encode()
+    status, answer, _ = await edge.ask("POST", "/v1/alerts/al-1/verdict", body, token="stop")
+    assert (status, answer) == (200, {"id": "al-1", "verdict": "dismissed"})
+    assert len(list(edge.node.engine._log.read())) == 1
+
+
+async def test_a_verdict_that_is_not_durable_is_not_taken(edge: Edge) -> None:
+    edge.node.engine._log.append = _refuse  # type: ignore[method-assign]
+    body = json.dumps({"verdict": "confirmed", "reason": "x"}).encode()
+    assert (await edge.ask("POST", "/v1/alerts/al-1/verdict", body, token="stop"))[0] == 503
+
+
+async def test_readiness_says_what_is_missing(edge: Edge) -> None:
+    status, answer, _ = await edge.ask("GET", "/readyz", token=None)
+    assert (status, answer["problems"]) == (503, ["the revocation store does not answer"])
+    edge.services.store = StoreHealth(True)
+    assert (await edge.ask("GET", "/readyz", token=None))[0] == 200
+    assert (await edge.ask("GET", "/healthz", token=None))[:2] == (200, "ok\n")
+
+
+async def test_a_kill_that_cannot_be_written_says_so(edge: Edge) -> None:
+    body = json.dumps({"target": "agent:x", "reason": "now"}).encode()
+    status, answer, _ = await edge.ask("POST", "/v1/revocations", body, token="stop")
+    assert status in (502, 503)
+    assert answer["error"]
+
+
+def _refuse(*_: Record) -> list[int]:
+    raise LogError("the disk is full")
