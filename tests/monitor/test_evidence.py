@@ -40,10 +40,10 @@ def test_the_same_reason_counts_less_each_time() -> None:
     assert totals[-1] < 3 * TEN
 
 
-def test_of_haste_only_the_strongest_counts() -> None:
+def test_of_haste_only_the_strongest_counts_by_half() -> None:
     evidence = Evidence(100.0)
     totals = [evidence.add(flagged(HASTE, nats)) for nats in (TEN, TEN, THOUSAND, TEN)]
-    assert totals == pytest.approx([TEN, TEN, THOUSAND, THOUSAND])
+    assert totals == pytest.approx([TEN / 2, TEN / 2, THOUSAND / 2, THOUSAND / 2])
 
 
 @pytest.mark.parametrize(
