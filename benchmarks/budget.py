@@ -1,8 +1,9 @@
 """Does the false-kill budget hold, and are hijacks stopped? ``python -m benchmarks.budget --seeds 18-29 --json``.
 
 Simulated fleets (`monitor.demo.fleet`, 24 agents, about a day of history each) go through the pure pipeline under the
-default budgets in mode ``enforce``, in the order of time, as they would have live; nobody gives a verdict. Then some agents of each fleet are hijacked, one after the other, for up to 60 bad actions. `distinct_false_alerts` counts
-alerts of one agent with the same strongest signal and tool once. No clock is read: this counts, it does not time.
+default budgets in mode ``enforce``, in the order of time, as they would have live; nobody gives a verdict. Then some
+agents of each fleet are hijacked, one after the other, for up to 60 bad actions. `distinct_false_alerts` counts alerts
+of one agent with the same strongest signal and tool once. No clock is read: this counts, it does not time.
 """
 
 from __future__ import annotations

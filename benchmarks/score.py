@@ -178,7 +178,7 @@ def main() -> None:
     options = parser.parse_args()
     found = measure(options.seed, options.turns)
     if options.json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(found))
         return
     print(
         f"whole step, batch 256: {found['per_s']:,}/s = {found['ratio_to_river_hst']} x River's HalfSpaceTrees"
