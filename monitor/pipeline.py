@@ -72,7 +72,8 @@ class Pipeline:
         self._quarantine = Quarantine(detection.max_unjudged, detection.unjudged_after_s)
         self._river = RiverColumns(detection.river)
         self._words = Words()
-        self._stopped: dict[str, str] = {}  # agent → change that stopped it, asked for or in force
+        self._asked: dict[str, str] = {}  # agent → change that was asked for: it is not asked for twice
+        self._stopped: dict[str, str] = {}  # agent → change that stops it: it teaches nothing
         self.inventory = Inventory(detection.max_agents)
 
     # -- what comes in ------------------------------------------------------------------------------------------
@@ -89,11 +90,10 @@ class Pipeline:
         """
         self._teach_unjudged(now_s)
         outcomes = Outcomes([], [], [])
-        start = 0
-        while start < len(actions):
-            end = self._stride_end(actions, start)
-            self._step(actions[start:end], now_s, first_seq + start, outcomes)
-            start = end
+        # A detector of River's must learn an action before it scores the next one of the same agent.
+        stride = 1 if self._river else max(1, len(actions))
+        for start in range(0, len(actions), stride):
+            self._step(actions[start : start + stride], now_s, first_seq + start, outcomes)
         return outcomes
 
     def judge(self, alert: str, verdict: str) -> None:
@@ -103,18 +103,29 @@ class Pipeline:
             self._bank.learn([_number(held.agent_id)], [held.features], 1.0)
             self._river.learn(held.agent_id, held.features)
 
+    def hold(self, request: RevocationRequest) -> None:
+        """Take note that a request is being carried out: from now on its agent teaches nothing.
+
+        The engine says so between two calls of `step`. Within one the agent's other sessions still teach (the one that
+        was flagged does not): else outcomes would depend on where batches are cut.
+        """
+        self._stopped[request.target.removeprefix("agent:")] = request.change_id
+
     def withdraw(self, request: RevocationRequest) -> None:
         """Take note that a request will not be carried out: its agent is not stopped, and the guard counts nothing."""
         agent_id = request.target.removeprefix("agent:")
+        if self._asked.get(agent_id) == request.change_id:
+            del self._asked[agent_id]
+            self._policy.withdraw(request.at_s)
         if self._stopped.get(agent_id) == request.change_id:
             del self._stopped[agent_id]
-            self._policy.withdraw(request.at_s)
 
     def transition(self, change: Change) -> None:
         """Take note that an agent was stopped or restored: a stopped agent teaches nothing and is not killed twice."""
         if change.target.kind != "agent":
             return
         if change.new is None or change.new.level == "step_up":
+            self._asked.pop(change.target.value, None)
             self._stopped.pop(change.target.value, None)
         else:
             self._stopped[change.target.value] = change.change_id
@@ -140,6 +151,7 @@ class Pipeline:
             "bank": self._bank.dump(),
             "policy": self._policy.dump(),
             "quarantine": self._quarantine.dump(),
+            "asked": dict(self._asked),
             "stopped": dict(self._stopped),
             "inventory": self.inventory.dump(),
             "words": self._words.dump(),
@@ -157,30 +169,13 @@ class Pipeline:
         self._bank = Bank.restore(self._settings, dumped["bank"])
         self._policy.restore(dumped["policy"])
         self._quarantine.restore(dumped["quarantine"])
+        self._asked = dict(dumped["asked"])
         self._stopped = dict(dumped["stopped"])
         self.inventory.restore(dumped["inventory"])
         self._words.restore(dumped["words"])
         self._river.restore(dumped["river"])
 
     # -- one batch ----------------------------------------------------------------------------------------------
-
-    def _stride_end(self, actions: Sequence[Observation], start: int) -> int:
-        """Return how far one pass of the models may go, so that the outcome does not depend on where batches are cut.
-
-        A detector of River's must learn an action before it scores the next one. And in mode `enforce` any action can
-        stop its agent, which teaches nothing from then on: a pass holds no agent twice.
-        """
-        if self._river:
-            return start + 1
-        if self._config.mode != "enforce":
-            return len(actions)
-        agents: set[str] = set()
-        for position in range(start, len(actions)):
-            agent_id = actions[position].agent_id
-            if agent_id in agents:
-                return position
-            agents.add(agent_id)
-        return len(actions)
 
     def _step(self, actions: Sequence[Observation], now_s: float, first_seq: int, outcomes: Outcomes) -> None:
         agents = [_number(action.agent_id) for action in actions]
@@ -215,7 +210,7 @@ class Pipeline:
         decision = self._policy.decide(
             Flagged(action.agent_id, action.session_id, action.ts_s, p, alert_p, reason),
             may_kill=STATES[scores.state[i]] == "calibrated",
-            is_stopped=action.agent_id in self._stopped,
+            is_stopped=self._is_stopped(action.agent_id),
             now_s=now_s,
         )
         texts = tuple(ReasonText(r.signal, r.observed, r.expected, r.p, r.sentence) for r in reasons)
@@ -226,7 +221,7 @@ class Pipeline:
             outcomes.alerts.append(_blast_radius_alert(action, seq, decision, self._config.mode))
         if decision.kill:
             request = self._request(action, alert, decision.kill, now_s)
-            self._stopped[action.agent_id] = request.change_id
+            self._asked[action.agent_id] = request.change_id
             outcomes.requests.append(request)
 
     def _request(self, action: Observation, alert: Alert, level: Level, now_s: float) -> RevocationRequest:
@@ -241,9 +236,12 @@ class Pipeline:
             evidence=(alert.id, action.id),
         )
 
+    def _is_stopped(self, agent_id: str) -> bool:
+        return agent_id in self._asked or agent_id in self._stopped
+
     def _teach_unjudged(self, now_s: float) -> None:
         for held in self._quarantine.unjudged(now_s):
-            if held.agent_id not in self._stopped:
+            if not self._is_stopped(held.agent_id):
                 self._bank.learn([_number(held.agent_id)], [held.features], WEAK)
 
 
