@@ -75,6 +75,8 @@ def _document(line: bytes, default_id: str) -> dict[str, Any]:
         if name not in LABELS and name not in _FOREIGN and value is not None
     }
     kept.setdefault("id", default_id)
+    if isinstance(kept.get("on_behalf_of"), str):
+        kept["on_behalf_of"] = [kept["on_behalf_of"]]  # the short form is taken too, by a slower way
     if isinstance(kept.get("result"), dict):
         kept["result"] = {name: kept["result"][name] for name in _RESULT_FIELDS if name in kept["result"]}
     return kept
