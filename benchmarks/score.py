@@ -76,7 +76,7 @@ class Ours:
             part = actions[i : i + size]
             step([agent for agent, _ in part], [features(**action) for _, action in part])
 
-    def kernel(self, actions: Stream) -> Callable[[], None]:
+    def kernel(self, actions: Stream) -> Callable[[], object]:
         """Return a call of nothing but the compiled pass on prepared columns."""
         prepared = self._prepare(actions)
         rows = np.array([self.bank.row(agent) for agent, _ in actions], np.int64)
@@ -84,7 +84,7 @@ class Ours:
         batch = columns(rows, prepared, np.ones(n, np.bool_), np.empty((n, 0)))
         results = np.zeros(n, self.bank._output)
         bank, rules = self.bank, self._settings.rules()
-        return lambda: scoring.run(bank._rows, bank._fleet, batch, rules, results, scoring.SCORE)
+        return lambda: scoring.run(bank._rows, bank._fleet, batch, rules, results, scoring.SCORE, 0)
 
     def _prepare(self, actions: Stream) -> list[Features]:
         return [self._hasher.features(**action) for _, action in actions]

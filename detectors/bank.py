@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from detectors.columns import columns
 from detectors.features import Features
 from detectors.layout import STATE_VERSION, UNIT, Rows, new_fleet, output_dtype, row_dtype
 from detectors.scores import STATES, Calibration, Scores
+from detectors.scoring import Batch
 from detectors.settings import Settings
 
 _HEADER = STATE_VERSION.to_bytes(2, "little")
@@ -96,8 +97,9 @@ class Bank:
         agents: Sequence[int],
         features: Sequence[Features],
         *,
-        teach: Sequence[bool] | None = None,
+        teach: Sequence[bool] | npt.NDArray[np.bool_] | None = None,
         external: npt.NDArray[np.float64] | None = None,
+        on_flag: Callable[[int, Scores], None] | None = None,
     ) -> Scores:
         """Score actions in order, flag those that the alert budget says are too strange, learn the others.
 
@@ -106,10 +108,13 @@ class Bank:
         agents, features
             One entry an action, oldest first; any length.
         teach
-            Whether each action may teach the models if it is not flagged; None: all may.
+            Whether each action may teach the models if it is not flagged; None: all may. An array is read when
+            an action's turn comes, so `on_flag` may change it for those that follow.
         external
             (n, externals) scores of foreign detectors made before they learned the action, higher is
             stranger; NaN where missing. None: all missing.
+        on_flag
+            Called with each flagged action's index and the scores so far, before the next action is taken.
 
         Raises
         ------
@@ -135,9 +140,21 @@ class Bank:
             rows = self._known_rows(agents, done)
             end = done + len(rows)
             batch = columns(rows, features[done:end], may_teach[done:end], external[done:end])
-            scoring.run(self._rows, self._fleet, batch, self._rules, results[done:end], scoring.SCORE)
+            self._run(batch, results, done, on_flag)
             done = end
         return _scores(results)
+
+    def _run(
+        self, batch: Batch, results: Rows, first: int, on_flag: Callable[[int, Scores], None] | None
+    ) -> None:
+        """Take a batch whose answers begin at `first`, pausing where something is flagged if anybody wants that."""
+        own = results[first : first + len(batch.rows)]
+        mode = scoring.PAUSE if on_flag else scoring.SCORE
+        at = 0
+        while at < len(own):
+            at = scoring.run(self._rows, self._fleet, batch, self._rules, own, mode, at)
+            if on_flag and own[at - 1]["flagged"]:
+                on_flag(first + at - 1, _scores(results))
 
     def learn(self, agents: Sequence[int], features: Sequence[Features], weight: float) -> None:
         """Teach actions that were flagged when they happened, once it is known what they were.
@@ -169,7 +186,7 @@ class Bank:
         batch = columns(
             rows, [f for _, f in known], np.ones(n, np.bool_), np.full((n, self.settings.externals), np.nan)
         )
-        scoring.run(self._rows, self._fleet, batch, self._rules, np.zeros(n, self._output), units)
+        scoring.run(self._rows, self._fleet, batch, self._rules, np.zeros(n, self._output), units, 0)
 
     def calibration(self, agent: int) -> Calibration:
         """Return how far an agent's model is; an unknown agent is calibrating and has seen nothing."""

@@ -88,7 +88,7 @@ class _OneAgent(AnomalyDetector):
         features = [_features(x, _hasher(self.seed)) for x in xs]
         batch = columns(np.zeros(n, np.int64), features, np.ones(n, np.bool_), np.empty((n, 0)))
         results = np.zeros(n, layout.output_dtype(0))
-        scoring.run(self._rows, self._fleet, batch, self._rules(), results, mode)
+        scoring.run(self._rows, self._fleet, batch, self._rules(), results, mode, 0)
         return results
 
 

@@ -39,7 +39,7 @@ from detectors.signals import decayed, gap_bin, learn, observe, pace_bin, size_b
 from detectors.tables import Table, combine, shrink
 
 CALIBRATING, RECALIBRATING, CALIBRATED = range(3)
-LOOK, SCORE = -1, 0
+PAUSE, LOOK, SCORE = -2, -1, 0
 
 _DAY_S = 86_400.0
 _SOFTER = 3  # a new version: what was learned keeps an eighth of its weight
@@ -313,8 +313,8 @@ def one(rows: Table, fleet: Fleet, batch: Batch, rules: Rules, results: Table, m
 
 
 @entry
-def run(rows: Table, fleet: Fleet, batch: Batch, rules: Rules, results: Table, mode: int) -> None:
-    """Take a batch in order; the answers go to `results`, the models change in place.
+def run(rows: Table, fleet: Fleet, batch: Batch, rules: Rules, results: Table, mode: int, start: int) -> int:
+    """Take a batch in order from `start` on; the answers go to `results`, the models change in place.
 
     One path for all that can be done, because the compiler takes its time for each.
 
@@ -323,11 +323,20 @@ def run(rows: Table, fleet: Fleet, batch: Batch, rules: Rules, results: Table, m
     rows, fleet, batch, rules, results
         Models, actions, settings, and one output an action.
     mode
-        `SCORE`: score, judge and learn new actions. `LOOK`: score and judge only, as if each came next. 1 to `UNIT`:
-        teach formerly flagged actions with this weight. Their context (previous tool, gap, rate) is used if the
-        agent's row still has it; if more than six were flagged since, only what the action itself shows is
-        learned: tool, arguments, sources, size.
+        `SCORE`: score, judge and learn new actions. `PAUSE`: the same, up to and with the first flagged one.
+        `LOOK`: score and judge only, as if each came next. 1 to `UNIT`: teach formerly flagged actions with this
+        weight. Their context (previous tool, gap, rate) is used if the agent's row still has it; if more than six
+        were flagged since, only what the action itself shows is learned: tool, arguments, sources, size.
+    start
+        Index of the first action to take.
+
+    Returns
+    -------
+    How far it went: where to start again after a pause, or the number of actions.
 
     """
-    for i in range(batch.rows.shape[0]):
-        one(rows, fleet, batch, rules, results, mode, i)
+    for i in range(start, batch.rows.shape[0]):
+        one(rows, fleet, batch, rules, results, SCORE if mode == PAUSE else mode, i)
+        if mode == PAUSE and results[i]["flagged"]:
+            return i + 1
+    return int(batch.rows.shape[0])

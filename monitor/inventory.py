@@ -79,6 +79,10 @@ class Inventory:
                 record.risk, record.risk_at_s = strangeness, now_s
         return record
 
+    def note_alert(self, agent_id: str) -> None:
+        """Count an alert about an agent that was noted before."""
+        self._agents[agent_id].alerts += 1
+
     def get(self, agent_id: str) -> AgentRecord | None:
         """Return the agent's record, if it was ever seen."""
         return self._agents.get(agent_id)

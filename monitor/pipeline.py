@@ -12,12 +12,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from detectors import STATES, Bank, Calibration, Scores, Settings, explain
 from killswitch import Change, Level
 from monitor.alerts import Alert, ReasonText, ResponseTaken, alert_id, change_id
 from monitor.config import Config
 from monitor.evidence import HASTE, Flagged
-from monitor.inventory import AgentRecord, Inventory
+from monitor.inventory import Inventory
 from monitor.observation import Observation
 from monitor.quarantine import Held, Quarantine
 from monitor.response import Decision, ResponsePolicy
@@ -72,8 +74,7 @@ class Pipeline:
         self._quarantine = Quarantine(detection.max_unjudged, detection.unjudged_after_s)
         self._river = RiverColumns(detection.river)
         self._words = Words()
-        self._asked: dict[str, str] = {}  # agent → change that was asked for: it is not asked for twice
-        self._stopped: dict[str, str] = {}  # agent → change that stops it: it teaches nothing
+        self._stopped: dict[str, str] = {}  # agent → change that stopped it, asked for or in force
         self.inventory = Inventory(detection.max_agents)
 
     # -- what comes in ------------------------------------------------------------------------------------------
@@ -103,29 +104,18 @@ class Pipeline:
             self._bank.learn([_number(held.agent_id)], [held.features], 1.0)
             self._river.learn(held.agent_id, held.features)
 
-    def hold(self, request: RevocationRequest) -> None:
-        """Take note that a request is being carried out: from now on its agent teaches nothing.
-
-        The engine says so between two calls of `step`. Within one the agent's other sessions still teach (the one that
-        was flagged does not): else outcomes would depend on where batches are cut.
-        """
-        self._stopped[request.target.removeprefix("agent:")] = request.change_id
-
     def withdraw(self, request: RevocationRequest) -> None:
         """Take note that a request will not be carried out: its agent is not stopped, and the guard counts nothing."""
         agent_id = request.target.removeprefix("agent:")
-        if self._asked.get(agent_id) == request.change_id:
-            del self._asked[agent_id]
-            self._policy.withdraw(request.at_s)
         if self._stopped.get(agent_id) == request.change_id:
             del self._stopped[agent_id]
+            self._policy.withdraw(request.at_s)
 
     def transition(self, change: Change) -> None:
         """Take note that an agent was stopped or restored: a stopped agent teaches nothing and is not killed twice."""
         if change.target.kind != "agent":
             return
         if change.new is None or change.new.level == "step_up":
-            self._asked.pop(change.target.value, None)
             self._stopped.pop(change.target.value, None)
         else:
             self._stopped[change.target.value] = change.change_id
@@ -151,7 +141,6 @@ class Pipeline:
             "bank": self._bank.dump(),
             "policy": self._policy.dump(),
             "quarantine": self._quarantine.dump(),
-            "asked": dict(self._asked),
             "stopped": dict(self._stopped),
             "inventory": self.inventory.dump(),
             "words": self._words.dump(),
@@ -169,7 +158,6 @@ class Pipeline:
         self._bank = Bank.restore(self._settings, dumped["bank"])
         self._policy.restore(dumped["policy"])
         self._quarantine.restore(dumped["quarantine"])
-        self._asked = dict(dumped["asked"])
         self._stopped = dict(dumped["stopped"])
         self.inventory.restore(dumped["inventory"])
         self._words.restore(dumped["words"])
@@ -180,29 +168,39 @@ class Pipeline:
     def _step(self, actions: Sequence[Observation], now_s: float, first_seq: int, outcomes: Outcomes) -> None:
         agents = [_number(action.agent_id) for action in actions]
         features = [action.features for action in actions]
-        teach = [action.agent_id not in self._stopped for action in actions]
+        teach = np.array([action.agent_id not in self._stopped for action in actions], np.bool_)
         external = self._river.score(actions) if self._river else None
-        scores = self._bank.step(agents, features, teach=teach, external=external)
-        for i, action in enumerate(actions):
-            self._words.note(action)
-            record = self.inventory.note(action, float(scores.p[i]), now_s)
-            if scores.flagged[i]:
-                self._alert(action, record, scores, i, now_s, first_seq + i, outcomes)
-            elif self._river and teach[i]:
-                self._river.learn(action.agent_id, action.features)
-        outcomes.p.extend(float(p) for p in scores.p)
+        noted = 0
+
+        def note(scores: Scores, end: int) -> None:
+            nonlocal noted
+            for action, p in zip(actions[noted:end], scores.p[noted:end].tolist(), strict=True):
+                self._words.note(action)
+                self.inventory.note(action, p, now_s)
+                outcomes.p.append(p)
+            noted = end
+
+        def on_flag(i: int, scores: Scores) -> None:
+            note(scores, i + 1)
+            self._alert(actions[i], scores, i, now_s, first_seq + i, outcomes)
+            if actions[i].agent_id in self._stopped:  # maybe just now: the rest of the batch teaches nothing
+                teach[[action.agent_id == actions[i].agent_id for action in actions]] = False
+
+        scores = self._bank.step(agents, features, teach=teach, external=external, on_flag=on_flag)
+        note(scores, len(actions))
+        if self._river and teach[0] and not scores.flagged[0]:  # one action a pass, see `step`
+            self._river.learn(actions[0].agent_id, actions[0].features)
 
     def _alert(
         self,
         action: Observation,
-        record: AgentRecord,
         scores: Scores,
         i: int,
         now_s: float,
         seq: int,
         outcomes: Outcomes,
     ) -> None:
-        record.alerts += 1
+        self.inventory.note_alert(action.agent_id)
         p, alert_p = float(scores.p[i]), float(scores.threshold_p[i])
         reasons = explain(scores, i, action.features, subject(action, self._words, self._river.names))
         strangest = reasons[0].signal
@@ -210,7 +208,7 @@ class Pipeline:
         decision = self._policy.decide(
             Flagged(action.agent_id, action.session_id, action.ts_s, p, alert_p, reason),
             may_kill=STATES[scores.state[i]] == "calibrated",
-            is_stopped=self._is_stopped(action.agent_id),
+            is_stopped=action.agent_id in self._stopped,
             now_s=now_s,
         )
         texts = tuple(ReasonText(r.signal, r.observed, r.expected, r.p, r.sentence) for r in reasons)
@@ -221,7 +219,7 @@ class Pipeline:
             outcomes.alerts.append(_blast_radius_alert(action, seq, decision, self._config.mode))
         if decision.kill:
             request = self._request(action, alert, decision.kill, now_s)
-            self._asked[action.agent_id] = request.change_id
+            self._stopped[action.agent_id] = request.change_id
             outcomes.requests.append(request)
 
     def _request(self, action: Observation, alert: Alert, level: Level, now_s: float) -> RevocationRequest:
@@ -236,12 +234,9 @@ class Pipeline:
             evidence=(alert.id, action.id),
         )
 
-    def _is_stopped(self, agent_id: str) -> bool:
-        return agent_id in self._asked or agent_id in self._stopped
-
     def _teach_unjudged(self, now_s: float) -> None:
         for held in self._quarantine.unjudged(now_s):
-            if not self._is_stopped(held.agent_id):
+            if held.agent_id not in self._stopped:
                 self._bank.learn([_number(held.agent_id)], [held.features], WEAK)
 
 

@@ -249,7 +249,6 @@ class EmbeddedEngine:
                 self.pipeline.withdraw(request)
             else:
                 self._effects.request(request)
-                self.pipeline.hold(request)
         news = [alert_message(alert) for alert in outcomes.alerts if alert.id not in self._shown.alert_ids]
         if news and not is_history:
             await self._effects.publish(news)

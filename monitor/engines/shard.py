@@ -126,7 +126,6 @@ class Shard:
             self._pipeline.withdraw(request)
         else:
             self._request(request)
-            self._pipeline.hold(request)
 
     async def _parse(self, value: bytes) -> list[Observation]:
         actions: list[Observation] = []

@@ -106,8 +106,6 @@ def uninterrupted(state: Path, config: Config) -> tuple[Pipeline, list[Outcomes]
         match entries.decode(frame.payload):
             case Actions(now_s, observations):
                 outcomes.append(pipeline.step(observations, now_s, first_seq=frame.first_seq))
-                for request in outcomes[-1].requests:
-                    pipeline.hold(request)
             case Judgement(_, alert, verdict):
                 pipeline.judge(alert, verdict)
             case Transition(_, change):

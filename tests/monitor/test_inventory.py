@@ -25,6 +25,8 @@ def test_an_agent_is_counted_with_its_latest_tool_and_version() -> None:
     assert (record.actions, record.first_ts, record.last_ts) == (2, 5.0, 5.0)
     assert (record.last_tool, record.version) == ("later", "2")
     assert list(record.recent) == [0.3]
+    inventory.note_alert("a")
+    assert record.alerts == 1
     assert inventory.get("a") is record
     assert inventory.get("unknown") is None
 

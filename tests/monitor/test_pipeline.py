@@ -203,7 +203,6 @@ def test_a_request_that_is_withdrawn_leaves_the_agent_free() -> None:
     (request,) = attack(pipeline, 0).requests
     pipeline.withdraw(request._replace(change_id="auto-another"))
     assert attack(pipeline, 1).requests == []
-    pipeline.hold(request)
     pipeline.withdraw(request)
     assert attack(pipeline, 2).requests != []
     assert not pipeline.is_paused(START_S)
@@ -245,28 +244,15 @@ def test_a_stopped_agent_teaches_nothing() -> None:
         assert (each.calibration("agent-0").seen > before) == (each is free)
 
 
-def test_an_agent_that_is_being_killed_teaches_nothing() -> None:
+def test_what_a_killed_agent_does_next_in_the_same_batch_teaches_nothing() -> None:
     pipeline = calibrated()
-    (request,) = attack(pipeline).requests
-    pipeline.hold(request)
     before = pipeline.calibration("agent-0").seen
-    pipeline.step(habits(160, first=WARM), START_S)
+    outcomes = pipeline.step([*observed(strange(0, after=WARM)), *habits(160, first=WARM)], START_S)
+    assert outcomes.requests != []
     assert pipeline.calibration("agent-0").seen == before
     pipeline.transition(lifted())
     pipeline.step(habits(160, first=WARM + 160), START_S)
     assert pipeline.calibration("agent-0").seen > before
-
-
-def test_the_session_of_a_kill_teaches_nothing_even_within_its_batch() -> None:
-    pipeline = calibrated()
-    before = pipeline.calibration("agent-0").seen
-    same_session = [
-        msgspec.structs.replace(habit(number), session_id="s-hijacked")
-        for number in range(WARM, WARM + 40, 4)
-    ]
-    outcomes = pipeline.step(observed(strange(0, after=WARM), *same_session), START_S)
-    assert outcomes.requests != []
-    assert pipeline.calibration("agent-0").seen == before
 
 
 def test_a_flagged_action_teaches_only_when_it_is_dismissed() -> None:
