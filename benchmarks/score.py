@@ -116,7 +116,7 @@ class River:
         return int(statistics.median(model._raw_memory_usage for model in list(self._models.values())[:3]))
 
 
-def per_s(work: Callable[[], None], count: int) -> float:
+def per_s(work: Callable[[], object], count: int) -> float:
     """Return actions per second of processor time of one run: what a core does, whatever else runs beside."""
     start = time.thread_time()
     work()
