@@ -203,7 +203,9 @@ def test_the_store_dying_during_a_kill_neither_loses_nor_invents_it(daemon: Runn
             os.kill(_store_pid(daemon), signal.SIGKILL)
             asking.join()
             # Not by /readyz: it tells what the last look found, up to a second ago.
-            daemon.wait_for(lambda: daemon.request("GET", "/v1/revocations")[0] == 200, "the store to be back")
+            daemon.wait_for(
+                lambda: daemon.request("GET", "/v1/revocations")[0] == 200, "the store to be back"
+            )
         in_force = {r["target"] for r in daemon.get("/v1/revocations")["revocations"]}
         told = {
             content["target"] for status, content in answers if status in (200, 202) and content["durable"]
