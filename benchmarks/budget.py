@@ -17,11 +17,11 @@ from random import Random
 from typing import Any
 
 from benchmarks.machine import describe
-from monitor.action import action_from_fields
 from monitor.config import parse_config
+from monitor.core.pipeline import Outcomes, Pipeline
 from monitor.demo.fleet import SimulatedAgent, make_fleet, merged_history
-from monitor.observation import Observation, Observer
-from monitor.pipeline import Outcomes, Pipeline
+from monitor.intake.action import action_from_fields
+from monitor.intake.observation import Observation, Observer
 
 AGENTS = 24
 HIJACKED = 8

@@ -33,7 +33,7 @@ from benchmarks.labelled import judge_alerts, read_labels
 from benchmarks.machine import describe
 from killswitch import Guard, Refused
 from monitor.errors import ActionError
-from monitor.recordings import find_recording, read_recording
+from monitor.intake.recordings import find_recording, read_recording
 from monitor.sensor import Sensor
 from monitor.state_dir import Address, StateDir
 

@@ -19,20 +19,20 @@ import uvicorn
 from detectors import warm_up
 from killswitch import Ack, Change, KillswitchError, Switch
 from monitor.access import Access
-from monitor.acknowledgements import Acknowledgements
 from monitor.config import Config
-from monitor.dead_letters import DeadLetters
+from monitor.core.pipeline import RevocationRequest
 from monitor.engines.embedded import EmbeddedEngine
 from monitor.errors import DaemonError
-from monitor.feed import Feed
-from monitor.killer import Killer
-from monitor.observation import Observer
-from monitor.pipeline import RevocationRequest
-from monitor.segments import SegmentedLog
+from monitor.intake.dead_letters import DeadLetters
+from monitor.intake.observation import Observer
+from monitor.kill.killer import Killer
+from monitor.kill.store import Store, open_store
+from monitor.live.acknowledgements import Acknowledgements
+from monitor.live.feed import Feed
+from monitor.live.shown import read_shown
+from monitor.record.segments import SegmentedLog
 from monitor.services import Services, StoreHealth
-from monitor.shown import read_shown
 from monitor.state_dir import Address, StateDir
-from monitor.store import Store, open_store
 from monitor.web.app import create_app
 
 log = logging.getLogger("killcord")

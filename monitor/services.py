@@ -11,12 +11,12 @@ from killswitch import PointStatus, Switch
 from monitor import metrics
 from monitor.access import Access
 from monitor.config import Config
-from monitor.dead_letters import DeadLetters
 from monitor.engines.embedded import EmbeddedEngine
-from monitor.feed import Feed
-from monitor.killer import Killer
+from monitor.intake.dead_letters import DeadLetters
+from monitor.intake.observation import Observer
+from monitor.kill.killer import Killer
+from monitor.live.feed import Feed
 from monitor.metrics import Metric
-from monitor.observation import Observer
 
 
 @dataclass

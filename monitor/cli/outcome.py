@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from killswitch import Ack, Containment, Outcome, Switch
 from monitor.cli.main import DONE, REFUSED
-from monitor.outcomes import outcome_fields
+from monitor.kill.outcomes import outcome_fields
 from monitor.state_dir import StateDir
 
 Change = Callable[[Switch, Callable[[Ack], None]], tuple[Outcome, Containment]]

@@ -10,7 +10,7 @@ import time
 from monitor.cli.client import find_daemon
 from monitor.cli.main import DONE, REFUSED
 from monitor.errors import DaemonError
-from monitor.recordings import find_recording, read_recording
+from monitor.intake.recordings import find_recording, read_recording
 from monitor.sensor import Counters, Rejection, Sensor
 
 WINDOW = 20_000

@@ -23,18 +23,18 @@ import msgspec
 from detectors import STATE_VERSION
 from killswitch import Change
 from killswitch.codec import decode_change, encode_change
-from monitor import entries
-from monitor.alerts import Alert
-from monitor.checkpoint import FOREIGN, Checkpoint, read_any_checkpoint, write_checkpoint
 from monitor.config import Config
-from monitor.entries import Actions, Entry, Judgement, Transition
+from monitor.core.alerts import Alert
+from monitor.core.pipeline import Outcomes, Pipeline, RevocationRequest
 from monitor.errors import LogError
-from monitor.feed import now_text
-from monitor.group_commit import GroupCommit
-from monitor.observation import Observation, plain
-from monitor.pipeline import Outcomes, Pipeline, RevocationRequest
-from monitor.seen_ids import SeenIds
-from monitor.segments import Frame, Record, SegmentedLog
+from monitor.intake.observation import Observation, plain
+from monitor.intake.seen_ids import SeenIds
+from monitor.live.feed import now_text
+from monitor.record import entries
+from monitor.record.checkpoint import FOREIGN, Checkpoint, read_any_checkpoint, write_checkpoint
+from monitor.record.entries import Actions, Entry, Judgement, Transition
+from monitor.record.group_commit import GroupCommit
+from monitor.record.segments import Frame, Record, SegmentedLog
 from monitor.state_dir import StateDir
 
 log = logging.getLogger("killcord.engine")

@@ -27,16 +27,16 @@ import msgspec
 
 from detectors import warm_up
 from killswitch import KillswitchError, Switch
-from monitor.alerts import Alert
 from monitor.config import Config
+from monitor.core.alerts import Alert
 from monitor.engines.calm_log import calm_the_log
 from monitor.engines.embedded import alert_message
 from monitor.engines.kafka_address import KafkaAddress, parse_kafka_address, require_topics
 from monitor.engines.shard import Shard
 from monitor.errors import DaemonError
-from monitor.killer import Killer
+from monitor.kill.killer import Killer
+from monitor.kill.store import Store, open_store
 from monitor.state_dir import Address, StateDir
-from monitor.store import Store, open_store
 
 log = logging.getLogger("killcord.cluster")
 

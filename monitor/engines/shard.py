@@ -21,16 +21,16 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from detectors import STATE_VERSION
 from killswitch import Change
-from monitor.action import Action, parse_document
-from monitor.alerts import Alert
-from monitor.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from monitor.config import Config
-from monitor.dead_letters import DeadLetter, DeadLetters
+from monitor.core.alerts import Alert
+from monitor.core.pipeline import Pipeline, RevocationRequest
 from monitor.engines.embedded import FORMAT
-from monitor.killer import BY
-from monitor.observation import Observation, Observer
-from monitor.pipeline import Pipeline, RevocationRequest
-from monitor.seen_ids import SeenIds
+from monitor.intake.action import Action, parse_document
+from monitor.intake.dead_letters import DeadLetter, DeadLetters
+from monitor.intake.observation import Observation, Observer
+from monitor.intake.seen_ids import SeenIds
+from monitor.kill.killer import BY
+from monitor.record.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from monitor.state_dir import StateDir
 
 

@@ -7,10 +7,10 @@ import asyncio
 from starlette.requests import Request
 from starlette.responses import Response
 
-from monitor.action import Action, parse_document
-from monitor.dead_letters import DeadLetter
 from monitor.errors import LogError
-from monitor.observation import Observation
+from monitor.intake.action import Action, parse_document
+from monitor.intake.dead_letters import DeadLetter
+from monitor.intake.observation import Observation
 from monitor.services import Services
 from monitor.web.responses import Problem, json, read_body, require, services
 

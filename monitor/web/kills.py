@@ -22,7 +22,7 @@ from killswitch import (
     StoreUnreachable,
     Target,
 )
-from monitor.outcomes import outcome_fields
+from monitor.kill.outcomes import outcome_fields
 from monitor.web.responses import Problem, json, read_body, require, services
 
 T = TypeVar("T")

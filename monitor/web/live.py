@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from monitor.access import SUBPROTOCOL, bearer, bearer_of_subprotocols, is_allowed_origin
-from monitor.feed import Message, Missed, now_text
+from monitor.live.feed import Message, Missed, now_text
 from monitor.services import Services
 from monitor.web.responses import json
 

@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from killswitch import Revocation, StoreUnreachable, Target
+from monitor.core.inventory import AgentRecord
 from monitor.errors import LogError
-from monitor.inventory import AgentRecord
 from monitor.metrics import render
 from monitor.services import Services
 from monitor.web.kills import decode_body

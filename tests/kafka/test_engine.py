@@ -16,15 +16,15 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from killswitch import Switch, Target
-from monitor.action import parse_action
-from monitor.alerts import Alert
 from monitor.config import parse_config
-from monitor.embedded_redis import EmbeddedRedis
+from monitor.core.alerts import Alert
+from monitor.core.pipeline import Pipeline
 from monitor.engines.calm_log import CalmLog
 from monitor.engines.kafka_address import KafkaAddress, parse_kafka_address
 from monitor.errors import ConfigError
-from monitor.observation import Observer
-from monitor.pipeline import Pipeline
+from monitor.intake.action import parse_action
+from monitor.intake.observation import Observer
+from monitor.kill.embedded_redis import EmbeddedRedis
 from monitor.state_dir import StateDir
 from tests.kafka import stories
 from tests.kafka.broker import Broker, available
@@ -362,7 +362,9 @@ def record(name: str, text: str, at_s: float) -> logging.LogRecord:
 
 def test_the_core_knows_no_engine() -> None:
     engines = ("faust", "mode", "aiokafka", "starlette", "uvicorn", "websockets")
-    program = f"import sys, monitor.pipeline; print([name for name in {engines!r} if name in sys.modules])"
+    program = (
+        f"import sys, monitor.core.pipeline; print([name for name in {engines!r} if name in sys.modules])"
+    )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
 

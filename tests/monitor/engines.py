@@ -9,15 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from monitor import entries
 from monitor.config import Config
+from monitor.core.pipeline import Outcomes, Pipeline, RevocationRequest
 from monitor.engines.embedded import EmbeddedEngine
-from monitor.entries import Actions, Judgement, Transition
-from monitor.feed import Feed, stored_messages
-from monitor.observation import Observation
-from monitor.pipeline import Outcomes, Pipeline, RevocationRequest
-from monitor.segments import SegmentedLog
-from monitor.shown import read_shown
+from monitor.intake.observation import Observation
+from monitor.live.feed import Feed, stored_messages
+from monitor.live.shown import read_shown
+from monitor.record import entries
+from monitor.record.entries import Actions, Judgement, Transition
+from monitor.record.segments import SegmentedLog
 from monitor.state_dir import StateDir, write_private
 from tests.monitor.streams import SECRET
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from monitor.action import Action
 from monitor.config import Config, parse_config
-from monitor.observation import Observation, Observer
-from monitor.pipeline import Outcomes, Pipeline
+from monitor.core.pipeline import Outcomes, Pipeline
+from monitor.intake.action import Action
+from monitor.intake.observation import Observation, Observer
 
 SECRET = bytes(range(32))
 START_S = 1_795_000_000.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from killswitch import Ack, Change, Target
-from monitor import acknowledgements as module
-from monitor.acknowledgements import MAX_CHANGES, Acknowledgements
+from monitor.live import acknowledgements as module
+from monitor.live.acknowledgements import MAX_CHANGES, Acknowledgements
 
 
 class Clock:

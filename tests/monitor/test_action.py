@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from killswitch.targets import value_problem
-from monitor.action import (
+from monitor.errors import ActionError
+from monitor.intake.action import (
     MAX_DEPTH,
     MAX_EXTRA_BYTES,
     Action,
@@ -19,7 +20,6 @@ from monitor.action import (
     parse_action,
     parse_document,
 )
-from monitor.errors import ActionError
 
 LEAST: dict[str, Any] = {"id": "a-1", "ts": 1_795_000_000.5, "agent_id": "billing-bot", "tool": "send_money"}
 FULL: dict[str, Any] = {

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from monitor.checkpoint import (
+from monitor.record.checkpoint import (
     Checkpoint,
     decode_state,
     encode_state,

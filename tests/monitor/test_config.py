@@ -11,8 +11,8 @@ from pydantic import BaseModel
 
 import monitor.config
 from monitor.config import Config, load_config, parse_config
+from monitor.core.pipeline import Pipeline
 from monitor.errors import ConfigError
-from monitor.pipeline import Pipeline
 
 REFERENCE = Path(monitor.config.__file__).with_name("config.reference.toml")
 

@@ -17,11 +17,11 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from killswitch import Guard, LeaseExpired, Refused, Revoked
-from monitor import entries
 from monitor.config import parse_config
-from monitor.entries import Actions, Transition
-from monitor.pipeline import Pipeline
-from monitor.segments import SegmentedLog
+from monitor.core.pipeline import Pipeline
+from monitor.record import entries
+from monitor.record.entries import Actions, Transition
+from monitor.record.segments import SegmentedLog
 from tests.monitor.daemons import FAST_CONFIG, RunningDaemon
 
 AGENTS = [f"agent-{number}" for number in range(6)]

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from monitor import dead_letters as module
-from monitor.dead_letters import MAX_DOCUMENT_BYTES, DeadLetter, DeadLetters
+from monitor.intake import dead_letters as module
+from monitor.intake.dead_letters import MAX_DOCUMENT_BYTES, DeadLetter, DeadLetters
 
 
 def kept(file: Path) -> list[dict[str, Any]]:

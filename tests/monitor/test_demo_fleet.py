@@ -9,9 +9,9 @@ from itertools import islice, pairwise
 
 import pytest
 
-from monitor.action import action_from_fields
 from monitor.demo.fleet import make_agent, make_fleet, merged_history
 from monitor.demo.trades import load_trades
+from monitor.intake.action import action_from_fields
 
 NOW_S = 1_760_000_000.0
 AGENTS = 24

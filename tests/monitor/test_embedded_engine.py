@@ -15,13 +15,13 @@ import pytest
 from killswitch import Target
 from killswitch.revocations import Change, Request
 from killswitch.revocations import apply as applied
-from monitor.checkpoint import encode_state
 from monitor.config import Config
+from monitor.core.pipeline import Pipeline
 from monitor.engines import embedded
 from monitor.errors import LogError, LogFailed
-from monitor.observation import Observation
-from monitor.pipeline import Pipeline
-from monitor.segments import Record
+from monitor.intake.observation import Observation
+from monitor.record.checkpoint import encode_state
+from monitor.record.segments import Record
 from tests.monitor.engines import Node, ingest, shown_alerts, uninterrupted, until
 from tests.monitor.streams import ENFORCE, START_S, WARM, config, habits, observed, p_of, strange
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import redis
 
-from monitor import embedded_redis as module
-from monitor.embedded_redis import EmbeddedRedis
 from monitor.errors import DaemonError
+from monitor.kill import embedded_redis as module
+from monitor.kill.embedded_redis import EmbeddedRedis
+from monitor.kill.store import open_store
 from monitor.state_dir import StateDir
-from monitor.store import open_store
 
 pytestmark = pytest.mark.redis
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor import entries
-from monitor.entries import Actions, Entry, Judgement, Transition
 from monitor.errors import LogError
+from monitor.record import entries
+from monitor.record.entries import Actions, Entry, Judgement, Transition
 from tests.monitor.streams import habits
 
 ENTRIES: list[Entry] = [

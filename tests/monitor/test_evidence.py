@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.checkpoint import decode_state, encode_state
-from monitor.evidence import HASTE, MAX_REASONS, MAX_SESSIONS, Evidence, Flagged
+from monitor.core.evidence import HASTE, MAX_REASONS, MAX_SESSIONS, Evidence, Flagged
+from monitor.record.checkpoint import decode_state, encode_state
 
 TEN, THOUSAND = math.log(10), math.log(1000)
 
@@ -95,3 +95,17 @@ def test_restored_evidence_goes_on_as_the_first_would_have(steps: list[tuple[str
         total = first.add(flagged(reason, nats, ts_s=ts_s))
         if number >= len(steps) // 2:
             assert second.add(flagged(reason, nats, ts_s=ts_s)) == total
+
+
+def test_a_restored_agent_begins_anew_and_others_keep_what_they_have() -> None:
+    evidence = Evidence(100.0)
+    evidence.add(flagged("x", TEN))
+    evidence.add(flagged("x", TEN, agent="b"))
+    evidence.forget("a")
+    assert evidence.add(flagged("y", TEN)) == pytest.approx(TEN)
+    assert evidence.add(flagged("y", TEN, agent="b")) == pytest.approx(2 * TEN)
+
+
+def test_haste_counts_by_half_with_a_session_and_without() -> None:
+    assert Evidence(100.0).add(flagged(HASTE, TEN)) == pytest.approx(TEN / 2)
+    assert Evidence(100.0).add(flagged(HASTE, TEN, session=None)) == pytest.approx(TEN / 2)

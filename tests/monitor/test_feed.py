@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from monitor import feed as module
 from monitor.errors import LogError
-from monitor.feed import Feed, Message, Missed, Reader, now_text, wire_text
-from monitor.segments import SegmentedLog
+from monitor.live import feed as module
+from monitor.live.feed import Feed, Message, Missed, Reader, now_text, wire_text
+from monitor.record.segments import SegmentedLog
 from tests.monitor.engines import until
 
 

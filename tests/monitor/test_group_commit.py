@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from monitor import group_commit
 from monitor.errors import LogError, LogFailed
-from monitor.group_commit import GroupCommit
-from monitor.segments import Record, SegmentedLog
+from monitor.record import group_commit
+from monitor.record.group_commit import GroupCommit
+from monitor.record.segments import Record, SegmentedLog
 
 
 class Disk:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from monitor.action import Action
-from monitor.checkpoint import decode_state, encode_state
-from monitor.inventory import RECENT_SCORES, RISK_HALF_LIFE_S, Inventory
-from monitor.observation import Observation
+from monitor.core.inventory import RECENT_SCORES, RISK_HALF_LIFE_S, Inventory
+from monitor.intake.action import Action
+from monitor.intake.observation import Observation
+from monitor.record.checkpoint import decode_state, encode_state
 from tests.monitor.streams import observed
 
 

@@ -13,9 +13,9 @@ import pytest
 import redis
 
 from killswitch import BadRecord, StoreRefused, StoreUnreachable, Switch, Target
-from monitor.embedded_redis import EmbeddedRedis
-from monitor.killer import BY, Killer
-from monitor.pipeline import RevocationRequest
+from monitor.core.pipeline import RevocationRequest
+from monitor.kill.embedded_redis import EmbeddedRedis
+from monitor.kill.killer import BY, Killer
 
 pytestmark = pytest.mark.redis
 

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from monitor import entries
-from monitor.action import parse_action
-from monitor.entries import Actions
-from monitor.observation import Observation, Observer, plain
+from monitor.intake.action import parse_action
+from monitor.intake.observation import Observation, Observer, plain
+from monitor.record import entries
+from monitor.record.entries import Actions
 from tests.monitor.streams import SECRET
 
 DOCUMENT: dict[str, Any] = {

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from killswitch import Change, Revocation, Target
 from killswitch.revocations import Request
 from killswitch.revocations import apply as applied
-from monitor import pipeline as module
-from monitor.action import Action, parse_action
-from monitor.alerts import alert_id, change_id
-from monitor.checkpoint import decode_state, encode_state
 from monitor.config import Config
-from monitor.observation import Observation
-from monitor.pipeline import Outcomes, Pipeline, RevocationRequest
+from monitor.core import pipeline as module
+from monitor.core.alerts import alert_id, change_id
+from monitor.core.pipeline import Outcomes, Pipeline, RevocationRequest
+from monitor.intake.action import Action, parse_action
+from monitor.intake.observation import Observation
+from monitor.record.checkpoint import decode_state, encode_state
 from tests.monitor.streams import (
     ENFORCE,
     PACE_S,

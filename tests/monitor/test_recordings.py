@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from monitor.action import action_from_fields
 from monitor.errors import ActionError
-from monitor.recordings import LABELS, find_recording, read_recording
+from monitor.intake.action import action_from_fields
+from monitor.intake.recordings import LABELS, find_recording, read_recording
 
 FOREIGN: dict[str, Any] = {
     "ts": 1.0,

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.config import Response
-from monitor.evidence import Flagged
-from monitor.response import Decision, ResponsePolicy
+from monitor.core.evidence import Flagged
+from monitor.core.response import Decision, ResponsePolicy
 
 ALERT_P = 1e-3
 KILL_P = 1e-5  # at the default budgets: a kill may be wrong a hundred times less often than an alert

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from monitor import river_columns
 from monitor.config import RiverDetector
-from monitor.river_columns import RiverColumns
+from monitor.core import river_columns
+from monitor.core.river_columns import RiverColumns
 from tests.monitor.streams import habits
 
 TREES = RiverDetector(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.seen_ids import SeenIds
+from monitor.intake.seen_ids import SeenIds
 
 
 def test_an_id_is_new_once_for_each_agent() -> None:

@@ -12,10 +12,10 @@ import pytest
 from killswitch import Switch
 from monitor.access import Access
 from monitor.config import parse_config
-from monitor.dead_letters import DeadLetters
 from monitor.errors import LogError
-from monitor.killer import Killer
-from monitor.segments import Record
+from monitor.intake.dead_letters import DeadLetters
+from monitor.kill.killer import Killer
+from monitor.record.segments import Record
 from monitor.services import Services, StoreHealth
 from monitor.web.app import create_app
 from tests.monitor.engines import Node, until

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from monitor import words as module
-from monitor.action import Action
-from monitor.observation import Observation, Observer
-from monitor.words import MAX_VALUE_CHARS, Words, subject
+from monitor.core import words as module
+from monitor.core.words import MAX_VALUE_CHARS, Words, subject
+from monitor.intake.action import Action
+from monitor.intake.observation import Observation, Observer
 from tests.monitor.streams import SECRET, observed
 
 

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from monitor.embedded_redis import EmbeddedRedis
+from monitor.kill.embedded_redis import EmbeddedRedis
 from monitor.state_dir import StateDir
 
 

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from killswitch import Ack, Change
-from monitor.feed import now_text
+from monitor.live.feed import now_text
 
 MAX_CHANGES = 1000
 

@@ -64,7 +64,7 @@ class Evidence:
     def add(self, flagged: Flagged) -> float:
         """Return what the action's session comes to with it, in nats; an action without a session stands alone."""
         if flagged.session_id is None:
-            return flagged.nats
+            return _weigh(_Reason(), flagged).nats
         key = (flagged.agent_id, flagged.session_id)
         reasons, at_s = self._sessions.pop(
             key, _Session({}, 0.0)
@@ -77,6 +77,10 @@ class Evidence:
             del self._sessions[next(iter(self._sessions))]
         self._sessions[key] = _Session(reasons, flagged.ts_s)
         return math.fsum(reason.nats for reason in reasons.values())
+
+    def forget(self, agent_id: str) -> None:
+        """Drop what an agent's sessions came to: people restored it, and the next mild oddity must not stop it again."""
+        self._sessions = {key: session for key, session in self._sessions.items() if key[0] != agent_id}
 
     def dump(self) -> list[Any]:
         """Return plain values for a checkpoint."""

@@ -7,7 +7,7 @@ import math
 from collections import deque
 from typing import Any, NamedTuple
 
-from monitor.observation import Observation
+from monitor.intake.observation import Observation
 
 RECENT_SCORES = 60
 RISK_HALF_LIFE_S = 600.0

@@ -16,15 +16,15 @@ import numpy as np
 
 from detectors import STATES, Bank, Calibration, Scores, Settings, explain
 from killswitch import Change, Level
-from monitor.alerts import Alert, ReasonText, ResponseTaken, alert_id, change_id
 from monitor.config import Config
-from monitor.evidence import HASTE, Flagged
-from monitor.inventory import Inventory
-from monitor.observation import Observation
-from monitor.quarantine import Held, Quarantine
-from monitor.response import Decision, ResponsePolicy
-from monitor.river_columns import RiverColumns
-from monitor.words import Words, subject
+from monitor.core.alerts import Alert, ReasonText, ResponseTaken, alert_id, change_id
+from monitor.core.evidence import HASTE, Flagged
+from monitor.core.inventory import Inventory
+from monitor.core.quarantine import Held, Quarantine
+from monitor.core.response import Decision, ResponsePolicy
+from monitor.core.river_columns import RiverColumns
+from monitor.core.words import Words, subject
+from monitor.intake.observation import Observation
 
 PACE = ("rhythm", "rate")
 """Signals that speak of an agent's haste."""
@@ -117,6 +117,7 @@ class Pipeline:
             return
         if change.new is None or change.new.level == "step_up":
             self._stopped.pop(change.target.value, None)
+            self._policy.restored(change.target.value)
         else:
             self._stopped[change.target.value] = change.change_id
 

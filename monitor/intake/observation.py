@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from detectors import Features, Hasher
-from monitor.action import Action, Result
+from monitor.intake.action import Action, Result
 
 _canonical = msgspec.json.Encoder(order="deterministic").encode
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from monitor.errors import LogError
-from monitor.observation import Observation
+from monitor.intake.observation import Observation
 
 
 class Actions(msgspec.Struct, frozen=True, array_like=True, tag="actions", gc=False):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from monitor.engines.embedded import Shown
-from monitor.segments import SegmentedLog
+from monitor.record.segments import SegmentedLog
 
 
 class _Response(msgspec.Struct):

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from monitor.feed import now_text
+from monitor.live.feed import now_text
 
 log = logging.getLogger("killcord.ingest")
 

@@ -12,7 +12,7 @@ import numpy as np
 from detectors import Features, detector_by_name, numeric_features
 from monitor.config import RiverDetector
 from monitor.errors import ConfigError
-from monitor.observation import Observation
+from monitor.intake.observation import Observation
 
 MAX_AGENTS = 1000
 """Security limit: River's models take up to 1.25 MiB each; the agent that came first gives way."""

@@ -16,9 +16,9 @@ import math
 from collections import deque
 from typing import Any, Literal, NamedTuple
 
-from monitor.alerts import Level, Severity
 from monitor.config import Response
-from monitor.evidence import Evidence, Flagged
+from monitor.core.alerts import Level, Severity
+from monitor.core.evidence import Evidence, Flagged
 
 _SINGLE = "beyond the false-kill budget's threshold"
 _ADDED_UP = "the strange actions of this session add up beyond the false-kill budget's threshold"
@@ -75,6 +75,10 @@ class ResponsePolicy:
         return Decision(
             wanted, wanted, "critical", _SINGLE if flagged.nats >= self._limit_nats else _ADDED_UP
         )
+
+    def restored(self, agent_id: str) -> None:
+        """Take note that people restored the agent: what its sessions came to is settled."""
+        self._evidence.forget(agent_id)
 
     def withdraw(self, decided_at_s: float) -> None:
         """Do not count a kill that was decided then and not carried out."""

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from monitor.group_commit import GroupCommit
-from monitor.segments import Record, SegmentedLog
+from monitor.record.group_commit import GroupCommit
+from monitor.record.segments import Record, SegmentedLog
 
 log = logging.getLogger("killcord.feed")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from detectors import Subject
-from monitor.observation import Observation
+from monitor.intake.observation import Observation
 
 MAX_TOOLS = 20_000
 MAX_VALUE_CHARS = 80

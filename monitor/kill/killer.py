@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 
 from killswitch import InvalidRequest, InvalidTarget, KillswitchError, Switch, Target
-from monitor.pipeline import RevocationRequest
+from monitor.core.pipeline import RevocationRequest
 
 log = logging.getLogger("killcord.killer")
 

@@ -1,0 +1,1 @@
+"""The live feed: messages on disk before anyone sees them, fanned out to bounded readers."""
