@@ -8,6 +8,7 @@ distribution.
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -74,8 +75,9 @@ class _OneAgent(AnomalyDetector):
         """Return the scores of actions, each as if it came next; nothing is learned."""
         return [self._score(out) for out in self._run(xs, scoring.LOOK)] if xs else []
 
+    @abstractmethod
     def _score(self, out: layout.Row) -> float:
-        raise NotImplementedError
+        """Return the estimator's score from what the kernel says of one action."""
 
     def _rules(self) -> scoring.Rules:
         """Never flag: in River the caller decides what to learn."""
@@ -188,7 +190,7 @@ class SizeSurprise(_Surprise):
 
 
 class RhythmSurprise(_Surprise):
-    """Surprise of the octave of the time since the previous action.
+    """Surprise of so short a time since the previous action, in octaves; resting is never a surprise.
 
     Parameters
     ----------
@@ -209,7 +211,7 @@ class RhythmSurprise(_Surprise):
 
 
 class RateSurprise(_Surprise):
-    """Surprise of the half octave of an exponentially decayed count of actions (time constant 60 s).
+    """Surprise of so many actions in so short a time: a decayed count (time constant 60 s), in half octaves.
 
     Parameters
     ----------

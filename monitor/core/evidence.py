@@ -79,7 +79,7 @@ class Evidence:
         return math.fsum(reason.nats for reason in reasons.values())
 
     def forget(self, agent_id: str) -> None:
-        """Drop what an agent's sessions came to: people restored it, and the next mild oddity must not stop it again."""
+        """Drop what an agent's sessions came to: people restored it, and a next mild oddity must not stop it."""
         self._sessions = {key: session for key, session in self._sessions.items() if key[0] != agent_id}
 
     def dump(self) -> list[Any]:
