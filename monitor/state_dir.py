@@ -44,6 +44,15 @@ class StateDir:
                 f"cannot make the state directory {path}: {error}; name another with --state"
             ) from error
 
+    @classmethod
+    def existing(cls, path: Path) -> StateDir:
+        """Return the directory of a daemon that has run; raises `DaemonError`, and makes nothing, if there is none."""
+        if not path.is_dir():
+            raise DaemonError(
+                f"there is no state directory {path}; start a daemon with `killcord up`, or name another with --state"
+            )
+        return cls(path)
+
     def secret(self) -> bytes:
         """Return the installation's secret, made on first use. Losing it makes old digests unverifiable."""
         file = self.path / "secret"

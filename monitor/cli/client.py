@@ -24,7 +24,9 @@ class Daemon(NamedTuple):
 
 def find_daemon(options: argparse.Namespace, role: Role) -> Daemon:
     """Return the daemon that was named, or the one of the state directory."""
-    state = StateDir(options.state)
+    if options.url and options.token:
+        return Daemon(options.url.rstrip("/"), options.token)
+    state = StateDir.existing(options.state)
     url = options.url or state.address().url
     return Daemon(url.rstrip("/"), options.token or state.tokens()[role])
 

@@ -17,7 +17,7 @@ Change = Callable[[Switch, Callable[[Ack], None]], tuple[Outcome, Containment]]
 
 def store_url(options: argparse.Namespace) -> str:
     """Return the store that was named, or that the daemon of the state directory uses or last used."""
-    return options.redis or StateDir(options.state).address().redis_url
+    return options.redis or StateDir.existing(options.state).address().redis_url
 
 
 def change_and_tell(options: argparse.Namespace, change: Change) -> int:

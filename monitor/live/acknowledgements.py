@@ -41,6 +41,7 @@ class Acknowledgements:
         if awaited:
             latency_ms = round((time.monotonic() - awaited.seen_s) * 1000, 3)
             awaited.points.add(ack.point)
+        confirmed = len(awaited.points) if awaited else 1
         return {
             "type": "acknowledgement",
             "ts": now_text(),
@@ -49,7 +50,7 @@ class Acknowledgements:
                 "point": ack.name,
                 "point_id": ack.point,
                 "latency_ms": latency_ms,
-                "confirmed": len(awaited.points) if awaited else 1,
-                "live": live,
+                "confirmed": confirmed,
+                "live": max(live, confirmed),  # a point may confirm before the daemon has looked who is there
             },
         }

@@ -66,3 +66,7 @@ def test_only_the_newest_changes_are_remembered(clock: Clock) -> None:
         known.note_change(change(epoch))
     assert known.message(ack(0), live=1)["acknowledgement"]["latency_ms"] is None
     assert known.message(ack(1), live=1)["acknowledgement"]["latency_ms"] == 0.0
+
+
+def test_no_more_points_confirm_than_are_said_to_be_live() -> None:
+    assert Acknowledgements().message(ack(3), live=0)["acknowledgement"]["live"] == 1

@@ -89,3 +89,10 @@ def test_a_file_is_replaced_in_one_step(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(OSError, match="no space"):
         write_private(file, b"second")
     assert file.read_bytes() == b"first"
+
+
+def test_looking_for_a_daemon_makes_no_directory(tmp_path: Path) -> None:
+    with pytest.raises(DaemonError, match="there is no state directory"):
+        StateDir.existing(tmp_path / "nope")
+    assert not (tmp_path / "nope").exists()
+    assert StateDir.existing(tmp_path).path == tmp_path
