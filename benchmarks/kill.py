@@ -290,7 +290,7 @@ def main() -> None:
         "--rounds", type=int, default=100, help="kills for each number of points (default 100)"
     )
     parser.add_argument(
-        "--fsync", choices=["everysec", "always"], default="everysec", help="the server's appendfsync"
+        "--fsync", choices=["everysec", "always"], default="always", help="the server's appendfsync"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object last on standard output")
     options = parser.parse_args()
