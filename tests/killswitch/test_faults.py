@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import redis
 
+from benchmarks.faults import Proxy, Server
 from killswitch import (
     Guard,
     LeaseExpired,
@@ -22,8 +23,7 @@ from killswitch import (
     UnknownRevocation,
     codec,
 )
-from tests.killswitch.conftest import Point, Server, refuses, until
-from tests.killswitch.proxy import Proxy
+from tests.killswitch.conftest import Point, refuses, until
 
 BOT = Target("agent", "bot")
 WHY: dict[str, Any] = {"reason": "test", "by": "tester"}

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import redis
 
+from benchmarks.faults import Proxy, Server
 from killswitch import Ack, Change, Gap, Guard, Switch, Target
-from tests.killswitch.conftest import Server, until
-from tests.killswitch.proxy import Proxy
+from tests.killswitch.conftest import until
 
 BOT = Target("agent", "bot")
 WHY: dict[str, Any] = {"reason": "test", "by": "tester"}

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import redis
 
+from benchmarks.faults import Server
 from killswitch import (
     Guard,
     Refused,
@@ -20,7 +21,7 @@ from killswitch import (
     UncheckableAction,
     UnknownRevocation,
 )
-from tests.killswitch.conftest import Point, Server, refuses, until
+from tests.killswitch.conftest import Point, refuses, until
 
 WHY: dict[str, Any] = {"reason": "exfiltrates", "by": "alice"}
 EVIL = Target("agent", "did:evil")
@@ -107,7 +108,7 @@ def test_13_a_graceful_stop_keeps_the_kill(own: Server, prefix: str, connect: Co
     with Switch(own.url, prefix=prefix) as switch, Guard.connect(own.url, prefix=prefix) as guard:
         switch.revoke(EVIL, **WHY)
         until(lambda: refuses(guard, agent="did:evil"))
-    own._server.stop()
+    own.stop()
     own.start()
     assert refuses(connect(own.url), agent="did:evil")
 
