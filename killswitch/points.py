@@ -70,6 +70,23 @@ class PointStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Registry:
+    """Every point that is registered, and how old the registry is.
+
+    ``age_s`` is the time since its first point registered, on the server's clock; None if none did since the store
+    was begun, or emptied. Points say each beat that they live, so on a young registry some may be missing.
+    """
+
+    points: tuple[PointStatus, ...]
+    age_s: float | None
+
+    @property
+    def live(self) -> tuple[PointStatus, ...]:
+        """The points that were seen within their lease."""
+        return tuple(point for point in self.points if point.live)
+
+
+@dataclass(frozen=True, slots=True)
 class Ack:
     """A point's word that it enforces every change up to ``epoch``.
 

@@ -66,6 +66,7 @@ local now = redis.call('TIME')
 local now_s = string.format('%.6f', tonumber(now[1]) + tonumber(now[2]) / 1000000)
 if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then
   redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+  if redis.call('HEXISTS', KEYS[1], 'born') == 0 then redis.call('HSET', KEYS[1], 'born', now_s) end
   redis.call('ZADD', KEYS[2], now_s, ARGV[1])
 end
 redis.set_repl(redis.REPL_NONE)

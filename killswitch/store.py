@@ -8,7 +8,7 @@ epoch      STRING number of the last change
 log        STREAM id ``<epoch>-0`` -> change id and change as JSON; the newest 100,000 or so
 change_ids ZSET   the last 10,000 change ids, so that a retried write is applied once
 changes    channel: each change as it is written. acks: each point's confirmations
-points     HASH   point id -> registration; points:seen ZSET point id -> server time last seen
+points     HASH   point id -> registration; "born" -> server time of the first; points:seen ZSET point id -> last seen
 applied    HASH   point id -> epoch up to which it enforces
 ========== ====== ==============================================================================
 """
@@ -22,6 +22,7 @@ from typing import Any, Final
 from killswitch import codec, points, scripts
 from killswitch.errors import BadRecord, StoreRefused
 from killswitch.links import Arg, Link
+from killswitch.points import Registry
 from killswitch.revocations import Change, Revocation
 from killswitch.snapshots import Snapshot, fields, number, pairs, parse_snapshot
 from killswitch.targets import Target
@@ -209,6 +210,10 @@ class Store:
 
     def points(self) -> list[points.PointStatus]:
         """Return every registered point, the longest-connected first."""
+        return list(self.registry().points)
+
+    def registry(self) -> Registry:
+        """Return every registered point, the longest-connected first, and since when there is a registry."""
         keys = self.keys
         self.link.send(
             ["TIME"],
@@ -221,8 +226,11 @@ class Store:
         # Before the server started nobody could be seen; who was registered then may still act under its lease.
         started_s = now_s - self._uptime_s()
         seen_s = {point_id: max(float(score), started_s) for point_id, score in pairs(seen).items()}
-        found = _statuses(pairs(records), seen_s, pairs(applied), now_s)
-        return sorted(found, key=lambda point: (point.connected_at_s, point.id))
+        registered = pairs(records)
+        born_s = _seconds(registered.pop(b"born", b""))
+        found = _statuses(registered, seen_s, pairs(applied), now_s)
+        found.sort(key=lambda point: (point.connected_at_s, point.id))
+        return Registry(tuple(found), None if born_s is None else max(0.0, now_s - born_s))
 
     def _uptime_s(self) -> float:
         try:
@@ -231,6 +239,13 @@ class Store:
             return math.inf
         _, _, rest = info.partition(b"uptime_in_seconds:")
         return float(rest.partition(b"\r")[0] or math.inf)
+
+
+def _seconds(raw: bytes) -> float | None:
+    try:
+        return float(raw)
+    except ValueError:
+        return None
 
 
 def _statuses(
@@ -248,6 +263,7 @@ def _statuses(
                 id=record.id, name=record.name, host=record.host, pid=record.pid, version=record.version,
                 lease_s=record.lease_s, connected_at_s=record.connected_at_s,
                 live=age_s <= record.lease_s, applied_epoch=number(applied.get(point_id)), age_s=age_s,
+                serves=record.serves,
             )
         )  # fmt: skip
     return found

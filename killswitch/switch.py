@@ -11,8 +11,8 @@ from killswitch.clocks import lease_clock_s, wall_s
 from killswitch.containment import AckWait
 from killswitch.errors import InvalidRequest, StoreRefused, StoreUnreachable
 from killswitch.following import Following, Gap, Listeners
-from killswitch.points import Ack, Containment, PointStatus
-from killswitch.revocations import Change, Level, Request
+from killswitch.points import Ack, Containment, PointStatus, Registry
+from killswitch.revocations import LEVELS, Change, Level, Request
 from killswitch.snapshots import Snapshot
 from killswitch.store import PREFIX, Keys, Store
 from killswitch.targets import Target
@@ -157,6 +157,10 @@ class Switch:
         """Return every enforcement point that is registered, live or not."""
         return self._writer.read(Store.points)
 
+    def registry(self) -> Registry:
+        """Return what :meth:`points` does, with the age of the registry: on a young one points may be missing."""
+        return self._writer.read(Store.registry)
+
     def close(self) -> None:
         """Close idle connections. Later calls open new ones."""
         self._writer.close()
@@ -172,9 +176,9 @@ class Switch:
     ) -> Containment:
         """Return once all points that are live confirm `epoch`, or after `timeout_s` seconds.
 
-        `on_ack` is called with each acknowledgement that arrives meanwhile, of any epoch.
+        `on_ack` is called with each acknowledgement of that epoch or a later one that arrives meanwhile.
         """
-        return self._await_points(self._subscribed(), epoch, lease_clock_s(), timeout_s, on_ack)
+        return self._await_points(self._subscribed(), epoch, lease_clock_s(), timeout_s, on_ack, None)
 
     def follow(
         self,
@@ -214,7 +218,9 @@ class Switch:
             if acks is not None:
                 acks.close()
             raise
-        containment = self._await_points(acks, outcome.epoch, started_s, timeout_s, on_ack)
+        # A change that was made before, or none at all: what points said of that epoch may be about another target.
+        refuses = (request.kind in LEVELS) if outcome.changed and not outcome.duplicate else None
+        containment = self._await_points(acks, outcome.epoch, started_s, timeout_s, on_ack, refuses)
         # The disk is asked last: the write is on its way there meanwhile, and people wait for the points.
         return self._writer.await_disk(outcome, started_s), containment
 
@@ -232,13 +238,19 @@ class Switch:
         started_s: float,
         timeout_s: float,
         on_ack: Callable[[Ack], None] | None,
+        refuses: bool | None,
     ) -> Containment:
         """Wait for the points; if the store is lost meanwhile, say that instead of losing the outcome."""
         try:
             # Late is good enough: the registry, read after this, has what was acknowledged before.
             with acks or AckWait(self.url, self.keys.acks, timeout_s=self.timeout_s) as subscribed:
                 return subscribed.wait(
-                    epoch, self.points, started_s=started_s, timeout_s=timeout_s, on_ack=on_ack
+                    epoch,
+                    self.registry,
+                    started_s=started_s,
+                    timeout_s=timeout_s,
+                    on_ack=on_ack,
+                    refuses=refuses,
                 )
         except (StoreUnreachable, StoreRefused) as error:
             return Containment(epoch, (), (), (lease_clock_s() - started_s) * 1e3, problem=str(error))
