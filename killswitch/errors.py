@@ -6,12 +6,17 @@
     ├── InvalidTarget            (ValueError)  a target that is not one: the caller's fault
     ├── InvalidRequest           (ValueError)  a revoke or restore without reason, author, expiry ...
     ├── BadRecord                (ValueError)  bytes from the store that are no record of ours
+    ├── BadKey                   (ValueError)  a key, key file or keyring that cannot be used
+    ├── ApprovalNeeded                         a restore needs more people's signatures
     ├── StoreUnreachable                       no answer in time; says whether the write may have happened
     ├── StoreRefused                           the store answered with an error (rights, memory, disk)
+    ├── JournalError                           a kill that waits for the store cannot be kept or read
     └── Refused                                an enforcement point says no: what an agent's code catches
         ├── Revoked                            something the action touches is revoked or suspended
         │   └── StepUpRequired                 ... or held until a human agrees
         ├── UnknownRevocation                  a record in force cannot be read: everything is refused
+        ├── UnprovenState                      nobody we trust vouches for the revocations that the store shows
+        ├── SentinelRefused                    a file on this host says so, or cannot be read
         ├── UncheckableAction                  the check itself named nothing, or something unknown
         ├── NotReady                           no snapshot of the revocations yet
         └── LeaseExpired                       the store has not been heard for one lease
@@ -62,6 +67,33 @@ class BadRecord(KillswitchError, ValueError):
     """Bytes from the store are not a record this version can read, whatever the bytes were."""
 
 
+class BadKey(KillswitchError, ValueError):
+    """A key, a key file or a keyring cannot be used; the message says which and what to do. It never shows a secret."""
+
+
+class ApprovalNeeded(KillswitchError):
+    """Too few people have agreed to lift a revocation; nothing was changed.
+
+    Parameters
+    ----------
+    target : Target
+        What was to be restored.
+    lifts : str
+        Change id of the record in force, which approvals have to name.
+    short : int
+        How many more approvals are needed.
+    """
+
+    def __init__(self, target: Target, lifts: str, short: int) -> None:
+        super().__init__(
+            f"restoring {target} needs {short} more approval{'s' if short > 1 else ''} by operators' keys;"
+            " ask a colleague to approve it"
+        )
+        self.target = target
+        self.lifts = lifts
+        self.short = short
+
+
 class StoreUnreachable(KillswitchError):
     """The store did not answer in time.
 
@@ -76,6 +108,10 @@ class StoreUnreachable(KillswitchError):
 
 class StoreRefused(KillswitchError):
     """The store answered, with an error: missing rights, no memory, a full disk. Nothing was changed."""
+
+
+class JournalError(KillswitchError):
+    """The directory of kills that wait for the store is full, or cannot be written or read."""
 
 
 class Refused(KillswitchError):
@@ -110,6 +146,18 @@ class UnknownRevocation(Refused):
 
     Upgrade killcord in this process, or remove the record named in the message.
     """
+
+
+class UnprovenState(Refused):
+    """The point started on a store whose revocations no key of its keyring vouches for, so it allows nothing.
+
+    The store may have been emptied or changed by an intruder. A running daemon puts it right within seconds; if none
+    runs, start it.
+    """
+
+
+class SentinelRefused(Refused):
+    """The sentinel file of this host stops the action, with or without a network; who may remove it may let it go on."""
 
 
 class UncheckableAction(Refused):
