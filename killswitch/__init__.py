@@ -10,7 +10,10 @@ By hand or from the daemon::
     Switch("redis://localhost:6379").revoke(Target.parse("agent:billing-bot"), reason="…", by="alice")
 """
 
+from killswitch.approvals import Approval, Petition, approve
 from killswitch.errors import (
+    ApprovalNeeded,
+    BadKey,
     BadRecord,
     InvalidRequest,
     InvalidTarget,
@@ -24,11 +27,14 @@ from killswitch.errors import (
     StoreUnreachable,
     UncheckableAction,
     UnknownRevocation,
+    UnprovenState,
 )
 from killswitch.following import Gap
 from killswitch.guard import Guard, GuardStatus
-from killswitch.points import Ack, Containment, PointStatus
+from killswitch.keyring import Keyring, PublicKey, SignedKeyring
+from killswitch.points import Ack, Containment, PointLatency, PointStatus
 from killswitch.revocations import Change, Level, Revocation
+from killswitch.signing import Signer
 from killswitch.snapshots import Snapshot
 from killswitch.switch import Switch
 from killswitch.targets import KINDS, Kind, Target
@@ -38,6 +44,9 @@ from killswitch.writer import Outcome
 __all__ = [
     "KINDS",
     "Ack",
+    "Approval",
+    "ApprovalNeeded",
+    "BadKey",
     "BadRecord",
     "Change",
     "Containment",
@@ -46,16 +55,22 @@ __all__ = [
     "GuardStatus",
     "InvalidRequest",
     "InvalidTarget",
+    "Keyring",
     "KillswitchError",
     "Kind",
     "LeaseExpired",
     "Level",
     "NotReady",
     "Outcome",
+    "Petition",
+    "PointLatency",
     "PointStatus",
+    "PublicKey",
     "Refused",
     "Revocation",
     "Revoked",
+    "SignedKeyring",
+    "Signer",
     "Snapshot",
     "StepUpRequired",
     "StoreRefused",
@@ -64,5 +79,7 @@ __all__ = [
     "Target",
     "UncheckableAction",
     "UnknownRevocation",
+    "UnprovenState",
     "Watch",
+    "approve",
 ]

@@ -139,6 +139,7 @@ def plain_approval(approval: Approval) -> dict[str, Any]:
 def approval_from(plain: object) -> Approval:
     """Return the vote in JSON values; raises BadRecord for anything else."""
     fields = _versioned(plain)
+    at_s: Any
     key_id, at_s, signature = fields.get("key_id"), fields.get("at_s"), fields.get("signature")
     if type(key_id) is not str or len(key_id) > 64 or type(signature) is not str or len(signature) > 128:
         raise BadRecord("key_id, signature: expected text")

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from typing import Any, Final, NoReturn, TypeVar, cast
 
+from killswitch.approvals import Approval, approval_from, plain_approval
 from killswitch.errors import BadRecord, InvalidTarget
 from killswitch.revocations import (
     CHANGE_KINDS,
@@ -25,7 +26,8 @@ from killswitch.revocations import (
 from killswitch.targets import Target
 
 VERSION: Final = 1
-MAX_RECORD_BYTES: Final = 65_536  # security limit: a change holds two records of at most about 13 KiB each
+MAX_RECORD_BYTES: Final = 131_072  # security limit: two records of at most 13 KiB each, and the approvals
+MAX_APPROVALS: Final = 16  # security limit: each costs a reader a signature check
 
 T = TypeVar("T")
 
@@ -48,6 +50,7 @@ def decode_revocation(data: bytes) -> Revocation:
 
 def encode_change(change: Change) -> bytes:
     """Return the log entry as JSON."""
+    approvals = {"approvals": [plain_approval(item) for item in change.approvals]} if change.approvals else {}
     return _dump(
         {
             "v": VERSION,
@@ -60,6 +63,7 @@ def encode_change(change: Change) -> bytes:
             "reason": change.reason,
             "by": change.by,
             "at_s": change.at_s,
+            **approvals,
         }
     )
 
@@ -168,6 +172,7 @@ def _change(parsed: object) -> Change:
         reason=plain["reason"],
         by=plain["by"],
         at_s=plain["at_s"],
+        approvals=() if plain.get("approvals") is None else _approvals(plain["approvals"]),
     )
     # A change must say one thing: its new record is about its target and epoch, and there if the kind makes one.
     if change.new is not None and (change.new.target != target or change.new.epoch != change.epoch):
@@ -175,6 +180,12 @@ def _change(parsed: object) -> Change:
     if (change.new is not None) != (kind in LEVELS):
         raise BadRecord(f"new: does not fit a {kind}")
     return change
+
+
+def _approvals(value: object) -> tuple[Approval, ...]:
+    if type(value) is not list or len(value) > MAX_APPROVALS:
+        raise BadRecord(f"approvals: expected a list of at most {MAX_APPROVALS}")
+    return tuple(map(approval_from, value))
 
 
 def _versioned(plain: object) -> dict[str, Any]:

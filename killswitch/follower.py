@@ -12,18 +12,15 @@ from typing import Final
 
 from killswitch import points
 from killswitch.errors import KillswitchError
+from killswitch.keyring import Keyring
 from killswitch.session import Session
 from killswitch.store import Keys
+from killswitch.targets import Target
 from killswitch.view import View
 
 log = logging.getLogger("killswitch")
 
-MAX_BEAT_S: Final = 1.0
 MAX_PAUSE_S: Final = 1.0
-MIN_RESYNC_S: Final = 0.05  # junk on the channel costs the store at most 20 snapshots a second and point
-REPLY_POLL_S: Final = 0.001  # how often a beat's reply is looked for while pushes have the thread
-MAX_UNANSWERED: Final = 256  # security limit: beyond it acknowledgements wait for the next beat
-MAX_BURST: Final = 64  # pushes taken before the beat gets a turn again
 
 
 class Follower:
@@ -39,24 +36,37 @@ class Follower:
         Its key names.
     record : PointRecord
         How the point registers; its ``lease_s`` sets the pace.
+    keyring : Keyring or None
+        Whose word it takes for a restoration and for the state it starts on; None trusts the store.
     on_change : callable
         Called in the follower's thread after each change of the view; must be quick and must not raise.
+    refuses : callable
+        Asks the point's own check about one target, for the acknowledgement.
     """
 
     def __init__(
-        self, url: str, keys: Keys, record: points.PointRecord, on_change: Callable[[], None]
+        self,
+        url: str,
+        keys: Keys,
+        record: points.PointRecord,
+        *,
+        keyring: Keyring | None,
+        on_change: Callable[[], None],
+        refuses: Callable[[Target], bool],
     ) -> None:
         self.url = url
         self.keys = keys
         self.pid = os.getpid()  # in another process (after a fork) there is no thread behind this object
         self.record = record
-        self.view = View()
+        self.keyring = keyring
+        self.view = View(proven=keyring is None)
         self.lease_until_s = -math.inf  # never starts by allowing
         self.connected = False
         self.last_error = ""
         self.failures = 0
         self.ready = threading.Event()
         self.on_change = on_change
+        self.refuses = refuses
         self._session: Session | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"killswitch-{record.name}", daemon=True)

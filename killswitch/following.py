@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from killswitch.clocks import lease_clock_s
 from killswitch.codec import decode_change
 from killswitch.errors import BadRecord, KillswitchError, StoreUnreachable
+from killswitch.keyring import Keyring
 from killswitch.links import Link, Push
 from killswitch.points import Ack, decode_ack
 from killswitch.revocations import Change
-from killswitch.store import Keys, Store
+from killswitch.store import MENDED, NOTICE, Keys, Store, signed
 
 log = logging.getLogger("killswitch")
 
@@ -49,13 +50,21 @@ class Following:
     """The position of one reader of the log."""
 
     def __init__(
-        self, url: str, keys: Keys, after_epoch: int, listeners: Listeners, *, timeout_s: float
+        self,
+        url: str,
+        keys: Keys,
+        after_epoch: int,
+        listeners: Listeners,
+        *,
+        timeout_s: float,
+        keyring: Keyring | None = None,
     ) -> None:
         self.url = url
         self.keys = keys
         self.epoch = after_epoch
         self.listeners = listeners
         self.timeout_s = timeout_s
+        self.keyring = keyring
 
     def run(self, stop: threading.Event) -> None:
         """Follow until `stop` is set, reconnecting for ever; stops within about a second."""
@@ -103,7 +112,13 @@ class Following:
             if channel.decode() == self.keys.acks:
                 self.listeners.on_ack(decode_ack(data))
                 return
-            change = decode_change(data)
+            if data.startswith(NOTICE):
+                return  # the change itself follows
+            if data == MENDED:
+                self._catch_up(store)
+                return
+            body, _, head = data.partition(b"\n")
+            change = signed(decode_change(body), body, head, self.keyring)
         except BadRecord as error:
             log.warning("ignored an unreadable message on %s: %s", channel.decode(errors="replace"), error)
             return  # a change of a later version stays in the log and is reported as a gap by the next one
@@ -119,7 +134,7 @@ class Following:
             if last < self.epoch:
                 self._report(Gap(self.epoch, last + 1 if last == 0 else last))
                 self.epoch = 0 if last == 0 else last
-            page = store.changes(self.epoch, PAGE)
+            page = store.changes(self.epoch, PAGE, self.keyring)
             for change in page:
                 if change.epoch > self.epoch + 1:
                     self._report(Gap(self.epoch, change.epoch))

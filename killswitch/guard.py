@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import os
-import socket
 import threading
-import uuid
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Any, Final, Self
 
 from killswitch.clocks import lease_clock_s, wall_s
 from killswitch.errors import (
     InvalidRequest,
-    InvalidTarget,
     LeaseExpired,
     NotReady,
     Refused,
@@ -24,9 +20,11 @@ from killswitch.errors import (
 )
 from killswitch.follower import Follower
 from killswitch.judgement import judge, touches, touches_version
+from killswitch.keyring import Keyring
 from killswitch.points import PointRecord
+from killswitch.registration import default_name, point_record
 from killswitch.store import PREFIX, Keys
-from killswitch.targets import Kind, value_problem
+from killswitch.targets import Kind, Target
 from killswitch.watch import Watch
 
 Names = str | Sequence[str] | None
@@ -40,6 +38,7 @@ class GuardStatus:
 
     ``lease_remaining_s`` is negative once it refuses for lack of news; ``store_regressed`` says that the
     store lost revocations, of which the guard keeps ``kept`` by itself until somebody restores them by name.
+    ``keyring`` is the version of the keyring it goes by, 0 if it trusts the store.
     """
 
     name: str
@@ -52,6 +51,7 @@ class GuardStatus:
     kept: int
     failures: int
     last_error: str
+    keyring: int = 0
 
 
 class Guard:
@@ -62,13 +62,24 @@ class Guard:
     makes it allow.
     """
 
-    def __init__(self, url: str, *, name: str | None, lease_s: float, prefix: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        name: str | None,
+        lease_s: float,
+        prefix: str,
+        keyring: Keyring | None = None,
+        serves: Sequence[str] = (),
+    ) -> None:
         if not 0.1 <= lease_s <= 3600:
             raise InvalidRequest("lease_s", f"{lease_s} is not between 0.1 and 3600 seconds")
         self._watches: set[Watch] = set()
         self._wake_lock = threading.Lock()
         self._is_closed = False
-        self._follower = self._new_follower(url, Keys(prefix), _record(name, lease_s))
+        self._follower = self._new_follower(
+            url, Keys(prefix), point_record(name, lease_s, tuple(serves)), keyring
+        )
         _guards.add(self)
 
     @classmethod
@@ -81,6 +92,8 @@ class Guard:
         prefix: str = PREFIX,
         timeout_s: float = 5.0,
         wait: bool = True,
+        keyring: Keyring | None = None,
+        serves: Sequence[str] = (),
     ) -> Self:
         """Return a guard that follows the store at `url` in a thread of its own.
 
@@ -99,13 +112,19 @@ class Guard:
             Longest wait, in seconds, for the first snapshot.
         wait : bool
             False returns at once; the guard refuses with NotReady until the first snapshot is there.
+        keyring : Keyring, optional
+            The public keys to go by. With it nobody who can only write to the store can lift a revocation: a
+            restoration counts only with its operators' signatures, and a state that nobody vouches for allows
+            nothing. Without it the store is trusted.
+        serves : sequence of str, optional
+            What acts behind this point, as targets are written ("agent:billing-bot"); for people to read.
 
         Raises
         ------
         StoreUnreachable
             If `wait` and there is no snapshot in time. The guard is closed again.
         """
-        guard = cls(url, name=name, lease_s=lease_s, prefix=prefix)
+        guard = cls(url, name=name, lease_s=lease_s, prefix=prefix, keyring=keyring, serves=serves)
         guard._follower.start()
         if wait and not guard._follower.ready.wait(timeout_s):
             reason = guard._follower.last_error or f"no snapshot within {timeout_s} s"
@@ -227,6 +246,7 @@ class Guard:
             kept=len(view.kept),
             failures=follower.failures,
             last_error=follower.last_error,
+            keyring=0 if follower.keyring is None else follower.keyring.version,
         )
 
     def close(self, timeout_s: float = 2.0) -> None:
@@ -305,8 +325,17 @@ class Guard:
                 f" {follower.record.lease_s} s ({follower.last_error or 'it does not answer'})"
             )
 
-    def _new_follower(self, url: str, keys: Keys, record: PointRecord) -> Follower:
-        return Follower(url, keys, record, self._changed)
+    def _new_follower(self, url: str, keys: Keys, record: PointRecord, keyring: Keyring | None) -> Follower:
+        return Follower(url, keys, record, keyring=keyring, on_change=self._changed, refuses=self._refuses)
+
+    def _refuses(self, target: Target) -> bool:
+        """Ask the check that agents' code asks; what a point confirms is what it does."""
+        names: dict[str, Any] = {"agent": "*"} if target.kind == "fleet" else {target.kind: target.value}
+        try:
+            self.check(**names)
+        except Refused:
+            return True
+        return False
 
     def _wake_in_child(self) -> None:
         """Follow anew after a fork: threads and connections stayed with the parent."""
@@ -314,10 +343,12 @@ class Guard:
             old = self._follower
             if old.pid == os.getpid() or self._is_closed:
                 return
-            record = _record(
-                None if old.record.name == _default_name(old.pid) else old.record.name, old.record.lease_s
+            record = point_record(
+                None if old.record.name == default_name(old.pid) else old.record.name,
+                old.record.lease_s,
+                old.record.serves,
             )
-            follower = self._new_follower(old.url, old.keys, record)
+            follower = self._new_follower(old.url, old.keys, record, old.keyring)
             follower.view = old.view  # refuse at least what the parent knew
             follower.start()
             self._follower = follower
@@ -358,27 +389,3 @@ def _named(
         "tool": tool,
         "tenant": tenant,
     }
-
-
-def _default_name(pid: int) -> str:
-    return f"{socket.gethostname()}:{pid}"
-
-
-def _record(name: str | None, lease_s: float) -> PointRecord:
-    name = _default_name(os.getpid()) if name is None else name
-    problem = value_problem(name)
-    if problem:
-        raise InvalidTarget("name", problem)
-    try:
-        version = metadata.version("killcord")
-    except metadata.PackageNotFoundError:
-        version = "unknown"
-    return PointRecord(
-        id=uuid.uuid4().hex[:16],
-        name=name,
-        host=socket.gethostname(),
-        pid=os.getpid(),
-        version=version,
-        lease_s=lease_s,
-        connected_at_s=wall_s(),
-    )

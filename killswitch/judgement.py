@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from killswitch.errors import Refused, Revoked, StepUpRequired, UncheckableAction, UnknownRevocation
+from killswitch.errors import (
+    Refused,
+    Revoked,
+    StepUpRequired,
+    UncheckableAction,
+    UnknownRevocation,
+    UnprovenState,
+)
 from killswitch.revocations import LEVELS, Level, Revocation
 from killswitch.targets import KINDS, Kind, value_problem
 from killswitch.view import View
@@ -34,6 +41,11 @@ def judge(
         return UnknownRevocation(
             "a revocation in force cannot be read, so everything is refused; upgrade killcord here or remove"
             f" the record: {'; '.join(view.unreadable)[:500]}"
+        )
+    if not view.proven:
+        return UnprovenState(
+            "no key that this point trusts vouches for the revocations in the store; it may have been emptied."
+            " A running daemon puts that right"
         )
     if unknown:
         return UncheckableAction(f"{', '.join(unknown)}: not one of {', '.join(KINDS[:-1])}")

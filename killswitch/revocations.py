@@ -18,9 +18,11 @@ what already holds changes nothing. Everything here is a value or a function of 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final, Literal, cast, get_args
 
+from killswitch.approvals import Approval
 from killswitch.errors import InvalidRequest
 from killswitch.targets import Target
 
@@ -79,7 +81,9 @@ class Revocation:
 class Change:
     """One entry of the ordered log: what `kind` of change turned `previous` into `new` for `target`.
 
-    ``epoch`` counts changes without a hole, so a reader that sees 7 after 5 knows that it missed 6.
+    ``epoch`` counts changes without a hole, so a reader that sees 7 after 5 knows that it missed 6. ``approvals`` are
+    the votes that a restoration stands on; ``signed_by`` names the key that vouched for the entry, as far as the reader
+    verified it, and is not part of it.
     """
 
     epoch: int
@@ -91,6 +95,8 @@ class Change:
     reason: str
     by: str
     at_s: float
+    approvals: tuple[Approval, ...] = ()
+    signed_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +116,7 @@ class Request:
     change_id: str
     expires_at_s: float | None = None
     evidence: tuple[str, ...] = ()
+    approvals: tuple[Approval, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in CHANGE_KINDS:
@@ -121,6 +128,8 @@ class Request:
         _require_text("change_id", self.change_id, MAX_ID_CHARS)
         _require_evidence(self.evidence)
         _require_expiry(self.kind, self.expires_at_s)
+        if self.approvals and self.kind != "restore":
+            raise InvalidRequest("approvals", f"a {self.kind} needs none; only a restore does")
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +216,7 @@ def apply(current: Revocation | None, request: Request, *, epoch: int, now_s: fl
         reason=request.reason,
         by=request.by,
         at_s=now_s,
+        approvals=request.approvals,
     )
 
 
@@ -229,6 +239,19 @@ def _record(
         evidence=request.evidence,
         held_after=stays is not None or (held and request.kind == "suspend"),
     )
+
+
+def is_weaker(record: Revocation | None, held: Revocation, now_s: float) -> bool:
+    """Return whether `record` in the place of `held` would let anything pass, now or later, that `held` refuses."""
+    moments_s = [now_s, MAX_SECONDS]
+    if held.expires_at_s is not None and held.expires_at_s > now_s:
+        moments_s += [math.nextafter(held.expires_at_s, 0), held.expires_at_s]
+    return any(_rank(record, at_s) < _rank(held, at_s) for at_s in moments_s)
+
+
+def _rank(record: Revocation | None, at_s: float) -> int:
+    level = None if record is None else record.level_at(at_s)
+    return -1 if level is None else LEVELS.index(level)
 
 
 def _is_later(request: Request, current: Revocation | None) -> bool:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
-# KEYS: epoch, state, log, change_ids
+# KEYS: epoch, state, log, change_ids, head
 # ARGV: expected epoch (raw, "" if absent), new epoch, field, record ("" deletes), change id, change, log cap,
-#       id cap, expected record ("" if absent), channel
-# Returns {"ok"} or {"duplicate", epoch of the earlier write} or {"conflict", epoch, record as they are}.
+#       id cap, expected record ("" if absent), channel, head ("" if the writer cannot sign)
+# Returns {"ok"} or {"duplicate", epoch of the earlier write} or {"conflict", epoch, record, head as they are}.
 #
 # State first: it is what points enforce. Nobody can stop a kill by writing junk: a key of another type, or a log
 # that cannot take our entry (it holds higher ids), is set aside as "<key>:damaged" and begun anew. The log only helps
@@ -22,24 +22,28 @@ local function write()
   if seen then return {'duplicate', seen} end
   local epoch = redis.call('GET', KEYS[1]) or ''
   local record = redis.call('HGET', KEYS[2], ARGV[3]) or ''
-  if epoch ~= ARGV[1] or record ~= ARGV[9] then return {'conflict', epoch, record} end
+  if epoch ~= ARGV[1] or record ~= ARGV[9] then
+    return {'conflict', epoch, record, redis.call('GET', KEYS[5]) or ''}
+  end
   if ARGV[4] == '' then redis.call('HDEL', KEYS[2], ARGV[3])
   else redis.call('HSET', KEYS[2], ARGV[3], ARGV[4]) end
   redis.call('SET', KEYS[1], ARGV[2])
+  if ARGV[11] == '' then redis.call('DEL', KEYS[5]) else redis.call('SET', KEYS[5], ARGV[11]) end
   redis.call('ZADD', KEYS[4], ARGV[2], ARGV[5])
   redis.call('ZREMRANGEBYRANK', KEYS[4], 0, -1 - tonumber(ARGV[8]))
-  local entry = {'XADD', KEYS[3], 'MAXLEN', '~', ARGV[7], ARGV[2] .. '-0', 'id', ARGV[5], 'change', ARGV[6]}
+  local entry = {'XADD', KEYS[3], 'MAXLEN', '~', ARGV[7], ARGV[2] .. '-0',
+    'id', ARGV[5], 'change', ARGV[6], 'head', ARGV[11]}
   if redis.pcall(unpack(entry)).err then
     redis.call('RENAME', KEYS[3], KEYS[3] .. ':damaged')
     redis.pcall(unpack(entry))
   end
-  redis.call('PUBLISH', ARGV[10], ARGV[6])
+  redis.call('PUBLISH', ARGV[10], ARGV[11] == '' and ARGV[6] or ARGV[6] .. string.char(10) .. ARGV[11])
   return {'ok'}
 end
 local worked, reply = pcall(write)
 if worked then return reply end
 local aside = 0
-for i, kind in ipairs({'string', 'hash', 'stream', 'zset'}) do
+for i, kind in ipairs({'string', 'hash', 'stream', 'zset', 'string'}) do
   local found = redis.call('TYPE', KEYS[i]).ok
   if found ~= 'none' and found ~= kind then
     redis.call('RENAME', KEYS[i], KEYS[i] .. ':damaged')
@@ -51,6 +55,25 @@ if aside == 0 then
   return redis.error_reply(tostring(reply))
 end
 return write()
+"""
+
+# Puts a whole state in place of the one there is. Readers see an epoch without a log entry and take a snapshot.
+#
+# KEYS: epoch, state, head. ARGV: expected epoch (raw, "" if absent), new epoch, head, channel, message,
+#       then field and record in turn
+MEND: Final = """
+for i, kind in ipairs({'string', 'hash', 'string'}) do
+  local found = redis.call('TYPE', KEYS[i]).ok
+  if found ~= 'none' and found ~= kind then redis.call('RENAME', KEYS[i], KEYS[i] .. ':damaged') end
+end
+local epoch = redis.call('GET', KEYS[1]) or ''
+if epoch ~= ARGV[1] then return {'conflict', epoch} end
+redis.call('DEL', KEYS[2])
+for i = 6, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
+redis.call('SET', KEYS[1], ARGV[2])
+if ARGV[3] == '' then redis.call('DEL', KEYS[3]) else redis.call('SET', KEYS[3], ARGV[3]) end
+redis.call('PUBLISH', ARGV[4], ARGV[5])
+return {'ok'}
 """
 
 # A point says that it lives and how far it has come, and learns how many points there are. Scores are the server's

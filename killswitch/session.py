@@ -30,8 +30,11 @@ from killswitch import codec, points, scripts
 from killswitch.clocks import lease_clock_s, wall_s
 from killswitch.errors import BadRecord, KillswitchError, StoreRefused, StoreUnreachable
 from killswitch.links import Arg, Link, Push
+from killswitch.proof import Proof
+from killswitch.revocations import Change, Revocation
 from killswitch.snapshots import number
-from killswitch.store import FORGET_POINT_S, Store
+from killswitch.store import FORGET_POINT_S, MENDED, NOTICE, Store
+from killswitch.view import Applied, View
 
 if TYPE_CHECKING:
     from killswitch.follower import Follower
@@ -46,6 +49,7 @@ MAX_UNANSWERED: Final = 256  # security limit: beyond it acknowledgements wait f
 # in costs a point about as much processor time; 20 points answer within 3 ms, 1,000 within 150 ms.
 ACK_SPREAD_S: Final = 150e-6
 MAX_BURST: Final = 64  # pushes taken before the beat gets a turn again
+MAX_NOTICED: Final = 1_000  # security limit: notices whose time is remembered until the change arrives
 
 
 class Session:
@@ -62,6 +66,7 @@ class Session:
             self.push.close()
             raise
         self.store = Store(self.link, follower.keys)
+        self.proof = None if follower.keyring is None else Proof(self.store, follower.keyring)
         self.unanswered: deque[Literal["points", "epoch", "ack"]] = deque()
         self.next_beat_s = 0.0
         self.next_sync_s = math.inf
@@ -73,6 +78,8 @@ class Session:
         self.beats = 0
         self.points = 1
         self.ack: tuple[float, str] | None = None
+        self.last: tuple[Change, float] | None = None
+        self.noticed_s: dict[str, float] = {}
         self.ack_due_s = math.inf
 
     def start(self) -> None:
@@ -102,11 +109,9 @@ class Session:
     def sync(self) -> None:
         """Replace the view by a snapshot; it shows all that was written before, so it renews the lease."""
         started_s = lease_clock_s()
-        while self.unanswered:
-            self._reply()
+        self._pick_up_all_replies()
         follower = self.follower
-        snapshot = self.store.snapshot(follower.view.epoch)
-        view = follower.view.rebuilt(snapshot)
+        view = self._rebuilt(started_s)
         if view.regressed and not follower.view.regressed:
             log.error(
                 "the store lost revocations; %s keeps refusing %d of them",
@@ -117,9 +122,20 @@ class Session:
         follower.view = view
         follower.lease_until_s = started_s + follower.record.lease_s
         follower.on_change()
-        self.last_sync_s, self.next_sync_s = started_s, math.inf
+        self.last_sync_s, self.next_sync_s = started_s, view.next_notice_s()
         if changed:
             self._acknowledge((lease_clock_s() - started_s) * 1e6, "snapshot")
+
+    def _rebuilt(self, started_s: float) -> View:
+        view, proof, now_s = self.follower.view, self.proof, wall_s()
+        if proof is None:
+            return view.rebuilt(self.store.snapshot(view.epoch), now_s=now_s, lease_clock_s=started_s)
+        proof.refresh()
+        snapshot = self.store.snapshot(view.epoch, proof.keyring)
+        since = view.epoch if snapshot.epoch >= view.epoch else 0
+        lifted = proof.lifted(view.unlifted(snapshot, now_s), since)
+        self.follower.keyring = proof.keyring
+        return view.rebuilt(snapshot, now_s=now_s, lease_clock_s=started_s, lifted=lifted)
 
     def end(self, *, leave: bool) -> None:
         """Close both connections; with `leave`, sign the point off first, if the store still answers."""
@@ -162,17 +178,46 @@ class Session:
         """Take in one pushed change; return the microseconds it took, or -1 if nothing new is enforced."""
         started_s = lease_clock_s()
         try:
-            answer = self.follower.view.apply(codec.decode_change(data))
+            if data.startswith(NOTICE):
+                self._notice(codec.decode_revocation(data[len(NOTICE) :]), started_s)
+                return -1.0
+            change = codec.decode_change(data.partition(b"\n")[0])
         except BadRecord as error:
-            log.warning("%s got an unreadable push and asks the store: %s", self.follower.record.name, error)
-            answer = "gap"
+            if data != MENDED:
+                log.warning(
+                    "%s got an unreadable push and asks the store: %s", self.follower.record.name, error
+                )
+            self._resync()
+            return -1.0
+        answer = self._take_in(change)
         if answer == "known":
             return -1.0
         self.follower.on_change()
         if answer == "gap":
             self._resync()
             return -1.0
+        self.last = (change, self.noticed_s.pop(change.change_id, None) or wall_s())
         return (lease_clock_s() - started_s) * 1e6
+
+    def _notice(self, record: Revocation, started_s: float) -> None:
+        """Refuse what is about to be revoked, for a lease; the change itself makes it last."""
+        until_s = started_s + self.follower.record.lease_s
+        if self.follower.view.notice(record, until_s):
+            self.follower.on_change()
+            self.next_sync_s = min(self.next_sync_s, until_s)
+            if len(self.noticed_s) >= MAX_NOTICED:
+                self.noticed_s.clear()
+            self.noticed_s[record.change_id] = wall_s()
+
+    def _take_in(self, change: Change) -> Applied:
+        view, proof = self.follower.view, self.proof
+        if proof is None or change.new is not None:  # a kill needs no proof, and is not kept waiting for any
+            return view.apply(change, now_s=wall_s(), proven=proof is None)
+        self._pick_up_all_replies()
+        now_s = wall_s()
+        return view.apply(
+            change, now_s=now_s, proven=proof.allows(change, view.settled(change.target), now_s)
+        )
 
     def _acknowledge(self, apply_us: float, how: str) -> None:
         """Confirm soon, within a time that grows with the number of points; once for all that came until then."""
@@ -185,9 +230,19 @@ class Session:
         if ack is None or len(self.unanswered) >= MAX_UNANSWERED:
             return  # the next beat says how far we are
         record, keys, epoch = self.follower.record, self.follower.keys, self.follower.view.epoch
-        word = points.encode(points.Ack(record.id, record.name, epoch, wall_s(), round(ack[0], 1), ack[1]))
+        word = points.encode(self._word(epoch, *ack))
         self.link.send(["EVAL", scripts.ACK, 1, keys.applied, record.id, epoch, keys.acks, word])
         self.unanswered.append("ack")
+
+    def _word(self, epoch: int, apply_us: float, how: str) -> points.Ack:
+        record, last, latency_ms, refuses = self.follower.record, self.last, None, None
+        if last is not None and last[0].epoch == epoch:
+            change, enforced_s = last
+            latency_ms = round((enforced_s - change.at_s) * 1e3, 3)
+            refuses = self.follower.refuses(change.target)
+        return points.Ack(
+            record.id, record.name, epoch, wall_s(), round(apply_us, 1), how, latency_ms, refuses
+        )
 
     def _beat(self, now_s: float) -> None:
         # A little less than a beat, at random, so that points do not keep in step.
@@ -218,6 +273,10 @@ class Session:
         while self.unanswered and self.link.readable(0):
             self._reply()
 
+    def _pick_up_all_replies(self) -> None:
+        while self.unanswered:
+            self._reply()
+
     def _reply(self) -> None:
         what = self.unanswered.popleft()
         try:
@@ -237,8 +296,8 @@ class Session:
         self.beats += 1
         self.ping_sent_s = lease_clock_s()
         self.push.ping(str(self.beats))
-        # Behind what it had told us, the store lost data. An unreadable record may be taken away by hand, unannounced.
-        if epoch < self.sent_epoch or self.follower.view.unreadable:
+        # Behind what it had told us, the store lost data. Unreadable or unproven, it may be put right by the daemon.
+        if epoch < self.sent_epoch or self.follower.view.unreadable or not self.follower.view.proven:
             self._resync()
 
     def _pong(self, nonce: bytes) -> None:

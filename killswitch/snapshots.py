@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from killswitch import codec
+from killswitch.certification import read_head, vouches_for
 from killswitch.errors import BadRecord, StoreRefused
+from killswitch.keyring import Keyring
 from killswitch.revocations import Revocation
 from killswitch.targets import Target
 
@@ -17,7 +19,8 @@ class Snapshot:
 
     ``revocations`` includes suspensions that have run out; ``unreadable`` names the entries that this version
     cannot read (points refuse everything while there are any). ``tip_id`` is the change id of ``epoch`` in
-    the log, ``known_id`` that of the epoch the reader asked about; None where the log does not reach.
+    the log, ``known_id`` that of the epoch the reader asked about; None where the log does not reach. ``certified``
+    says that a key of the reader's keyring vouches for all of it; always False without a keyring.
     """
 
     epoch: int
@@ -26,18 +29,20 @@ class Snapshot:
     tip_id: str | None = None
     known_id: str | None = None
     oldest_epoch: int | None = None
+    certified: bool = False
 
 
-def parse_snapshot(replies: list[Any]) -> Snapshot:
+def parse_snapshot(replies: list[Any], keyring: Keyring | None = None) -> Snapshot:
     """Return the snapshot in the replies of the transaction in :meth:`Store.snapshot`."""
-    epoch, flat, known, newest, oldest = replies
+    epoch, flat, known, newest, oldest, head = replies
     if isinstance(flat, Exception) or isinstance(epoch, Exception):
         raise StoreRefused(
             f"the revocations cannot be read: {flat if isinstance(flat, Exception) else epoch}"
         )
     revocations: dict[Target, Revocation] = {}
     unreadable = []
-    for field, data in pairs(flat).items():
+    records = pairs(flat)
+    for field, data in records.items():
         try:
             revocation = codec.decode_revocation(data)
             if str(revocation.target).encode() != field:
@@ -53,7 +58,14 @@ def parse_snapshot(replies: list[Any]) -> Snapshot:
         tip_id=_change_id(newest, at),
         known_id=_change_id(known, None),
         oldest_epoch=_entry_epoch(oldest),
+        certified=_is_certified(keyring, head, at, records),
     )
+
+
+def _is_certified(keyring: Keyring | None, head: object, epoch: int, records: dict[bytes, bytes]) -> bool:
+    if keyring is None or not isinstance(head, bytes):
+        return False
+    return vouches_for(read_head(keyring, head), epoch, records)
 
 
 def fields(entry: list[Any]) -> dict[bytes, bytes]:

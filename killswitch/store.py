@@ -5,9 +5,11 @@ Layout, under a prefix (``killcord:``; use ``{killcord}:`` on a Redis Cluster so
 ========== ====== ==============================================================================
 state      HASH   target -> its revocation as JSON; the truth that points enforce. Never a TTL
 epoch      STRING number of the last change
-log        STREAM id ``<epoch>-0`` -> change id and change as JSON; the newest 100,000 or so
+head       STRING the writer's signed statement about the last change and the state after it (``head``)
+keyrings   HASH   version -> the signed keyring of that version
+log        STREAM id ``<epoch>-0`` -> change id, change as JSON, head; the newest 100,000 or so
 change_ids ZSET   the last 10,000 change ids, so that a retried write is applied once
-changes    channel: each change as it is written. acks: each point's confirmations
+changes    channel: a notice of each kill, and each change as it is written. acks: the points' confirmations
 points     HASH   point id -> registration; "born" -> server time of the first; points:seen ZSET point id -> last seen
 applied    HASH   point id -> epoch up to which it enforces
 ========== ====== ==============================================================================
@@ -16,11 +18,13 @@ applied    HASH   point id -> epoch up to which it enforces
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from killswitch import codec, points, scripts
+from killswitch.certification import Certifier, read_head, signer_of
 from killswitch.errors import BadRecord, StoreRefused
+from killswitch.keyring import Keyring
 from killswitch.links import Arg, Link
 from killswitch.points import Registry
 from killswitch.revocations import Change, Revocation
@@ -31,6 +35,13 @@ PREFIX: Final = "killcord:"
 LOG_CAP: Final = 100_000  # about 50 MB; a reader further behind takes a snapshot instead
 CHANGE_ID_CAP: Final = 10_000
 FORGET_POINT_S: Final = 86_400.0
+MAX_ROTATIONS: Final = 64  # security limit: keyrings that a reader follows at a time
+
+NOTICE: Final = b"!"
+"""What a notice begins with, on the channel of changes; a revocation follows."""
+
+MENDED: Final = b"?"
+"""Published when more than one record changed: it reads as no change, so every point takes a snapshot."""
 
 # With appendfsync everysec, Redis 7.2-7.4.2 and Valkey up to at least 9.1 answer WAITAOF *before* the fsync
 # if the last one is less than a second old (redis/redis#13793; seen with strace on Valkey 9.1.2: 0.6 s too
@@ -53,6 +64,9 @@ class Keys:
         self.seen = f"{prefix}points:seen"
         self.applied = f"{prefix}applied"
         self.barrier = f"{prefix}barrier"
+        self.head = f"{prefix}head"
+        self.keyrings = f"{prefix}keyrings"
+        self.petitions = f"{prefix}petitions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +79,7 @@ class Reading:
     target: Target
     raw_epoch: bytes = b""
     raw_record: bytes = b""
+    raw_head: bytes = b""
 
     @property
     def epoch(self) -> int:
@@ -94,6 +109,7 @@ class Written:
     answer: str
     epoch: int
     found: Reading
+    head: bytes = b""
 
 
 class Store:
@@ -108,25 +124,52 @@ class Store:
 
     def read(self, target: Target) -> Reading:
         """Return what is there now for `target`; one round trip."""
-        self.link.send(["GET", self.keys.epoch], ["HGET", self.keys.state, str(target)])
-        # A key of the wrong type is an error here; the write sets it aside, so that nobody can block a kill with it.
-        epoch, record = (_none_if_wrong_type(reply) for reply in [_reply(self.link), _reply(self.link)])
-        return Reading(target, epoch or b"", record or b"")
-
-    def write(self, reading: Reading, change: Change) -> Written:
-        """Write `change` if the store is as `reading` says; one round trip, atomic."""
         keys = self.keys
+        self.link.send(["GET", keys.epoch], ["HGET", keys.state, str(target)], ["GET", keys.head])
+        replies = [_reply(self.link) for _ in range(3)]
+        # A key of the wrong type is an error here; the write sets it aside, so that nobody can block a kill with it.
+        epoch, record, head = (_none_if_wrong_type(reply) or b"" for reply in replies)
+        return Reading(target, epoch, record, head)
+
+    def announce(self, record: Revocation) -> None:
+        """Tell the points of a kill that is about to be written; does not wait for an answer."""
+        self.link.tell("PUBLISH", self.keys.changes, NOTICE + codec.encode_revocation(record))
+
+    def write(self, reading: Reading, change: Change, certifier: Certifier) -> Written:
+        """Write `change` if the store is as `reading` says; one round trip, atomic."""
+        keys, target = self.keys, str(change.target)
+        data = codec.encode_change(change)
+        record = b"" if change.new is None else codec.encode_revocation(change.new)
+        head = certifier.head_after(
+            reading.raw_head, epoch=change.epoch, target=target.encode(), old=reading.raw_record, new=record,
+            change_id=change.change_id, change=data, at_s=change.at_s,
+        )  # fmt: skip
         reply = self.link.call(
-            "EVAL", scripts.WRITE, 4, keys.epoch, keys.state, keys.log, keys.change_ids,
-            reading.raw_epoch, change.epoch, str(change.target),
-            b"" if change.new is None else codec.encode_revocation(change.new),
-            change.change_id, codec.encode_change(change), LOG_CAP, CHANGE_ID_CAP, reading.raw_record,
-            keys.changes,
+            "EVAL", scripts.WRITE, 5, keys.epoch, keys.state, keys.log, keys.change_ids, keys.head,
+            reading.raw_epoch, change.epoch, target, record, change.change_id, data, LOG_CAP, CHANGE_ID_CAP,
+            reading.raw_record, keys.changes, head,
         )  # fmt: skip
         answer = reply[0].decode()
         if answer == "conflict":
-            return Written(answer, 0, Reading(reading.target, reply[1], reply[2]))
-        return Written(answer, change.epoch if answer == "ok" else int(float(reply[1])), reading)
+            return Written(answer, 0, Reading(reading.target, reply[1], reply[2], reply[3]))
+        if answer == "ok":
+            return Written(answer, change.epoch, reading, head)
+        return Written(answer, int(float(reply[1])), reading)
+
+    def raw_epoch(self) -> bytes:
+        """Return the epoch as it lies in the store, whatever it is; b"" if nothing or no string is there."""
+        self.link.send(["GET", self.keys.epoch])
+        return _none_if_wrong_type(_reply(self.link)) or b""
+
+    def mend(self, records: dict[bytes, bytes], raw_epoch: bytes, epoch: int, head: bytes) -> bool:
+        """Put `records` in place of the whole state as of `epoch`, if the store is still at `raw_epoch`."""
+        keys = self.keys
+        flat = [item for pair in records.items() for item in pair]
+        reply = self.link.call(
+            "EVAL", scripts.MEND, 3, keys.epoch, keys.state, keys.head,
+            raw_epoch, epoch, head, keys.changes, MENDED, *flat,
+        )  # fmt: skip
+        return bool(reply[0] == b"ok")
 
     def written_as(self, change_id: str) -> int | None:
         """Return the epoch as which a change with this id was written, None if none of the last 10,000 was."""
@@ -171,13 +214,15 @@ class Store:
             return None if "unknown command" in str(error) else False
         return bool(reply[0] >= 1)
 
-    def snapshot(self, known_epoch: int = 0) -> Snapshot:
+    def snapshot(self, known_epoch: int = 0, keyring: Keyring | None = None) -> Snapshot:
         """Return all revocations, read in one transaction; O(number of revocations).
 
         Parameters
         ----------
         known_epoch : int
             Epoch the reader has come to; the answer's ``known_id`` lets it see whether history was rewritten.
+        keyring : Keyring, optional
+            Whose signed head makes the answer ``certified``.
         """
         keys, link = self.keys, self.link
         known = f"{known_epoch}-0"
@@ -188,21 +233,39 @@ class Store:
             ["XRANGE", keys.log, known, known],
             ["XREVRANGE", keys.log, "+", "-", "COUNT", 1],
             ["XRANGE", keys.log, "-", "+", "COUNT", 1],
+            ["GET", keys.head],
             ["EXEC"],
         )
         link.send(*commands)
         for _ in commands[:-1]:
             link.receive()
-        return parse_snapshot(link.receive())
+        return parse_snapshot(link.receive(), keyring)
 
-    def changes(self, after_epoch: int, limit: int) -> list[Change]:
+    def changes(self, after_epoch: int, limit: int, keyring: Keyring | None = None) -> list[Change]:
         """Return up to `limit` log entries with an epoch above `after_epoch`, oldest first.
 
-        Entries that are no change of ours are left out: anything can be in a stream.
+        Entries that are no change of ours are left out: anything can be in a stream. With a `keyring` each says which
+        of its keys vouches for it (``signed_by``).
         """
         first = f"{after_epoch + 1}-0"
         entries = self.link.call("XRANGE", self.keys.log, first, "+", "COUNT", limit)
-        return [change for change in map(_change_or_none, entries) if change is not None]
+        found = (_change_or_none(entry, keyring) for entry in entries)
+        return [change for change in found if change is not None]
+
+    def newer_keyrings(self, version: int) -> list[bytes]:
+        """Return the signed keyrings that follow `version`, in order, unchecked; at most :data:`MAX_ROTATIONS`."""
+        found: list[bytes] = []
+        while len(found) < MAX_ROTATIONS:
+            data = self.link.call("HGET", self.keys.keyrings, str(version + 1 + len(found)))
+            if data is None:
+                break
+            found.append(data)
+        return found
+
+    def publish_keyring(self, version: int, data: bytes) -> None:
+        """Put a signed keyring in the store, and make the points look."""
+        self.link.call("HSET", self.keys.keyrings, str(version), data)
+        self.link.call("PUBLISH", self.keys.changes, MENDED)
 
     def epoch(self) -> int:
         """Return the number of the last change, 0 before the first."""
@@ -286,9 +349,20 @@ def _none_if_wrong_type(reply: bytes | StoreRefused | None) -> bytes | None:
     return reply
 
 
-def _change_or_none(entry: list[Any]) -> Change | None:
+def _change_or_none(entry: list[Any], keyring: Keyring | None) -> Change | None:
+    plain = fields(entry)
+    data = plain.get(b"change", b"")
     try:
-        change = codec.decode_change(fields(entry).get(b"change", b""))
+        change = codec.decode_change(data)
     except BadRecord:
         return None
-    return change if entry[0] == b"%d-0" % change.epoch else None
+    if entry[0] != b"%d-0" % change.epoch:
+        return None
+    return signed(change, data, plain.get(b"head", b""), keyring)
+
+
+def signed(change: Change, data: bytes, head: bytes, keyring: Keyring | None) -> Change:
+    """Return `change`, whose log entry is `data`, with the name of the key that vouches for it by `head`."""
+    if keyring is None or not head:
+        return change
+    return replace(change, signed_by=signer_of(read_head(keyring, head), change.epoch, data))

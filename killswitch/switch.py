@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Self
 
+from killswitch.approvals import Approval
+from killswitch.certification import Certifier
 from killswitch.clocks import lease_clock_s, wall_s
 from killswitch.containment import AckWait
 from killswitch.errors import InvalidRequest, StoreRefused, StoreUnreachable
 from killswitch.following import Following, Gap, Listeners
+from killswitch.keyring import Keyring, SignedKeyring
 from killswitch.points import Ack, Containment, PointStatus, Registry
-from killswitch.revocations import LEVELS, Change, Level, Request
+from killswitch.revocations import LEVELS, Change, Level, Request, Revocation
+from killswitch.signing import Signer
 from killswitch.snapshots import Snapshot
 from killswitch.store import PREFIX, Keys, Store
 from killswitch.targets import Target
@@ -30,13 +34,26 @@ class Switch:
         The prefix of the store's keys; guards must use the same.
     timeout_s : float
         Longest time, in seconds, for a call, including retries while the server restarts.
+    signer : Signer, optional
+        The key to sign with: what is written is vouched for, and a restoration approved. Needs `keyring`.
+    keyring : Keyring, optional
+        The public keys of everybody; restorations that would not convince the points are refused here already.
     """
 
-    def __init__(self, url: str, *, prefix: str = PREFIX, timeout_s: float = 2.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str = PREFIX,
+        timeout_s: float = 2.0,
+        signer: Signer | None = None,
+        keyring: Keyring | None = None,
+    ) -> None:
         self.url = url
         self.keys = Keys(prefix)
         self.timeout_s = timeout_s
-        self._writer = Writer(url, self.keys, timeout_s=timeout_s)
+        self.keyring = keyring
+        self._writer = Writer(url, self.keys, timeout_s=timeout_s, certifier=Certifier(signer, keyring))
 
     def revoke(
         self,
@@ -48,6 +65,7 @@ class Switch:
         expires_at_s: float | None = None,
         change_id: str | None = None,
         evidence: tuple[str, ...] = (),
+        announce: bool | None = None,
         on_written: Callable[[Outcome], None] | None = None,
     ) -> Outcome:
         """Revoke, suspend or hold `target`, and return when that is on disk.
@@ -67,6 +85,10 @@ class Switch:
             Idempotency key; the same one again changes nothing. A new one by default.
         evidence : tuple of str
             Ids of the actions and alerts that led to this.
+        announce : bool, optional
+            Whether the points are told just before the write, so that they refuse while it is on its way to the disk.
+            By default for a new kill, that is, without `change_id`: an old one that is repeated may have been lifted
+            since, and its notice would stop the target once more, for one lease.
         on_written : callable, optional
             Called with the outcome as soon as points refuse, before the wait for the disk.
 
@@ -81,7 +103,7 @@ class Switch:
             If the store answered with an error.
         """
         request = _request(level, target, reason, by, change_id, expires_at_s, evidence)
-        return self._write(request, on_written)
+        return self._write(request, on_written, _is_new(announce, change_id))
 
     def restore(
         self,
@@ -90,10 +112,22 @@ class Switch:
         reason: str,
         by: str,
         change_id: str | None = None,
+        approvals: tuple[Approval, ...] = (),
         on_written: Callable[[Outcome], None] | None = None,
     ) -> Outcome:
-        """Lift what is in force against `target`; like :meth:`revoke` otherwise."""
-        request = Request("restore", target, reason, by, change_id or uuid.uuid4().hex)
+        """Lift what is in force against `target`; like :meth:`revoke` otherwise.
+
+        Parameters
+        ----------
+        approvals : tuple of Approval
+            The votes for it. Without any, the switch's own signer votes.
+
+        Raises
+        ------
+        ApprovalNeeded
+            If the switch has a keyring, and that asks for more votes.
+        """
+        request = _restoration(target, reason, by, change_id, approvals)
         return self._write(request, on_written)
 
     def expire(self, *, by: str) -> list[Outcome]:
@@ -117,6 +151,7 @@ class Switch:
         expires_at_s: float | None = None,
         change_id: str | None = None,
         evidence: tuple[str, ...] = (),
+        announce: bool | None = None,
         contain_timeout_s: float = 2.0,
         on_ack: Callable[[Ack], None] | None = None,
     ) -> tuple[Outcome, Containment]:
@@ -125,7 +160,7 @@ class Switch:
         The acknowledgements are subscribed to before the write, and ``elapsed_ms`` runs from just before it.
         """
         request = _request(level, target, reason, by, change_id, expires_at_s, evidence)
-        return self._contained(request, contain_timeout_s, on_ack)
+        return self._contained(request, contain_timeout_s, on_ack, _is_new(announce, change_id))
 
     def restore_and_wait(
         self,
@@ -134,20 +169,52 @@ class Switch:
         reason: str,
         by: str,
         change_id: str | None = None,
+        approvals: tuple[Approval, ...] = (),
         contain_timeout_s: float = 2.0,
         on_ack: Callable[[Ack], None] | None = None,
     ) -> tuple[Outcome, Containment]:
         """Restore as :meth:`restore` does, and wait until all live points allow again."""
-        request = Request("restore", target, reason, by, change_id or uuid.uuid4().hex)
+        request = _restoration(target, reason, by, change_id, approvals)
         return self._contained(request, contain_timeout_s, on_ack)
+
+    def mend(self, choose: Callable[[Snapshot], Iterable[Revocation]], *, floor: int = 0) -> int:
+        """Put a whole state in place of the store's, vouched for by our signer; atomic, compared and set.
+
+        For the daemon: to found the state of a new store, and to put back what somebody took away.
+
+        Parameters
+        ----------
+        choose : callable
+            Given what is there, returns the records that are to be there. Called again if somebody else wrote.
+        floor : int
+            The new epoch will be above this and above the store's own.
+
+        Returns
+        -------
+        int
+            The new epoch. The log has no entry for it: readers take a snapshot.
+        """
+        return self._writer.mend(choose, floor, uuid.uuid4().hex)
+
+    def publish_keyring(self, keyring: SignedKeyring) -> None:
+        """Hand a keyring to all points; they take it if the one they hold signed it."""
+        data = keyring.encode()
+        self._writer.read(lambda store: store.publish_keyring(keyring.keyring.version, data))
+
+    def latest_keyring(self) -> Keyring | None:
+        """Return the newest keyring to which the store leads from ours; None without one."""
+        keyring = self.keyring
+        if keyring is None:
+            return None
+        return keyring.newest(self._writer.read(lambda store: store.newer_keyrings(keyring.version)))
 
     def snapshot(self) -> Snapshot:
         """Return everything that is revoked, with the epoch; O(number of revocations)."""
-        return self._writer.read(Store.snapshot)
+        return self._writer.read(lambda store: store.snapshot(keyring=self.keyring))
 
     def changes(self, after_epoch: int, limit: int = 1000) -> list[Change]:
         """Return up to `limit` changes above `after_epoch`, oldest first, as far as the log reaches."""
-        return self._writer.read(lambda store: store.changes(after_epoch, limit))
+        return self._writer.read(lambda store: store.changes(after_epoch, limit, self.keyring))
 
     def epoch(self) -> int:
         """Return the number of the last change, 0 before the first."""
@@ -198,22 +265,31 @@ class Switch:
         second.
         """
         listeners = Listeners(on_change, on_ack, on_connected, on_gap)
-        Following(self.url, self.keys, after_epoch, listeners, timeout_s=self.timeout_s).run(stop)
+        following = Following(
+            self.url, self.keys, after_epoch, listeners, timeout_s=self.timeout_s, keyring=self.keyring
+        )
+        following.run(stop)
 
-    def _write(self, request: Request, on_written: Callable[[Outcome], None] | None) -> Outcome:
+    def _write(
+        self, request: Request, on_written: Callable[[Outcome], None] | None, announce: bool = False
+    ) -> Outcome:
         started_s = lease_clock_s()
-        outcome = self._writer.write(request, started_s)
+        outcome = self._writer.write(request, started_s, announce=announce)
         if on_written is not None:
             on_written(outcome)
         return self._writer.await_disk(outcome, started_s)
 
     def _contained(
-        self, request: Request, timeout_s: float, on_ack: Callable[[Ack], None] | None
+        self,
+        request: Request,
+        timeout_s: float,
+        on_ack: Callable[[Ack], None] | None,
+        announce: bool = False,
     ) -> tuple[Outcome, Containment]:
         acks = self._subscribed()
         started_s = lease_clock_s()
         try:
-            outcome = self._writer.write(request, started_s)
+            outcome = self._writer.write(request, started_s, announce=announce)
         except BaseException:
             if acks is not None:
                 acks.close()
@@ -254,6 +330,16 @@ class Switch:
                 )
         except (StoreUnreachable, StoreRefused) as error:
             return Containment(epoch, (), (), (lease_clock_s() - started_s) * 1e3, problem=str(error))
+
+
+def _is_new(announce: bool | None, change_id: str | None) -> bool:
+    return change_id is None if announce is None else announce
+
+
+def _restoration(
+    target: Target, reason: str, by: str, change_id: str | None, approvals: tuple[Approval, ...]
+) -> Request:
+    return Request("restore", target, reason, by, change_id or uuid.uuid4().hex, approvals=approvals)
 
 
 def _request(

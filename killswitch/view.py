@@ -6,9 +6,11 @@ lock, because each reader's step is one dictionary look-up and each writer's ste
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection
 from typing import Final, Literal
 
-from killswitch.revocations import LEVELS, Change, Revocation
+from killswitch.revocations import LEVELS, Change, Revocation, is_weaker
 from killswitch.snapshots import Snapshot
 from killswitch.targets import KINDS, Kind, Target
 
@@ -24,7 +26,9 @@ class View:
 
     The tables map a name to its revocation, one table for each kind of target; ``barred`` says that something
     concerns everybody (the fleet, or a record that cannot be read), so that the fast path must not allow
-    anything. ``kept`` are targets that the store no longer names although nobody restored them: it lost data.
+    anything. ``kept`` are targets that the store no longer holds as strictly although nobody restored them: it lost
+    data. ``noticed`` are kills announced and not yet written, with what stood before; ``proven`` says that the state
+    is one that somebody we trust vouches for, or that nobody has to.
     """
 
     __slots__ = (
@@ -38,6 +42,8 @@ class View:
         "fleet",
         "human",
         "kept",
+        "noticed",
+        "proven",
         "regressed",
         "session",
         "tables",
@@ -46,10 +52,12 @@ class View:
         "unreadable",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, *, proven: bool = True) -> None:
         self.epoch = 0
         self.anchor_id: str | None = None
         self.kept: set[Target] = set()
+        self.noticed: dict[Target, tuple[float, Revocation | None]] = {}
+        self.proven = proven
         self.regressed = False
         self.unreadable: tuple[str, ...] = ()
         self.fleet: Revocation | None = None
@@ -80,8 +88,28 @@ class View:
     def __len__(self) -> int:
         return sum(map(len, self.tables.values())) - len(self.tables) + (self.fleet is not None)
 
-    def apply(self, change: Change) -> Applied:
+    def notice(self, record: Revocation, until_s: float) -> bool:
+        """Refuse by `record`, which is about to be written, until the change arrives; say whether that is news.
+
+        What does not arrive is dropped by :meth:`rebuilt` after `until_s`, on the clock that is given there.
+        """
+        held = self.get(record.target)
+        if held is not None and not _is_stricter(record, held):
+            return False
+        before = self.noticed.get(record.target, (0.0, held))[1]
+        self.noticed[record.target] = (until_s, before)
+        self._put(record.target, record, keep=True)
+        return True
+
+    def apply(self, change: Change, *, now_s: float = 0.0, proven: bool = True) -> Applied:
         """Take in a change as it was pushed; O(1).
+
+        Parameters
+        ----------
+        now_s : float
+            Seconds since 1970: what has run out may be weakened by anybody.
+        proven : bool
+            False for a change that may not weaken anything, because nobody we trust stands behind it.
 
         Returns
         -------
@@ -90,41 +118,90 @@ class View:
             snapshot, because changes are missing or the history is not the one we know. A kill from ahead is
             enforced even then.
         """
-        held = self.get(change.target)
+        target = change.target
+        held = self.settled(target)
         if change.epoch <= self.epoch:
             return "known" if _is_consistent(held, change) else "gap"
         follows = change.epoch == self.epoch + 1
         if follows or (change.new is not None and _is_stricter(change.new, held)):
-            self._put(change.target, change.new)
+            noticed = self.noticed.pop(target, None)
+            if proven or held is None or not is_weaker(change.new, held, now_s):
+                self._put(target, change.new)
+            else:
+                self._keep(target, held, noticed is not None)
         if not follows:
             return "gap"
         self.epoch, self.anchor_id = change.epoch, change.change_id
         return "applied"
 
-    def rebuilt(self, snapshot: Snapshot) -> View:
+    def rebuilt(
+        self,
+        snapshot: Snapshot,
+        *,
+        now_s: float = 0.0,
+        lease_clock_s: float = 0.0,
+        lifted: Collection[str] | None = None,
+    ) -> View:
         """Return the view after `snapshot`.
 
         If the store went back behind us, or tells another history than the one we saw, it has lost data: then
-        nothing is dropped that we hold and that it does not name (``kept``), until somebody restores it by
-        name.
+        nothing is dropped that we hold and that it does not name (``kept``), until somebody restores it by name.
+
+        Parameters
+        ----------
+        now_s, lease_clock_s : float
+            Seconds since 1970, for what has run out; and on the clock of notices.
+        lifted : collection of str, optional
+            Change ids of records that were lifted with proof. Given, everything else that the snapshot lacks is kept,
+            whatever history it tells. None takes an unforked store at its word.
         """
         view = View()
         forked = self.is_fork(snapshot)
         for revocation in snapshot.revocations.values():
             view._put(revocation.target, revocation)
-        mine = self.revocations()
-        candidates = mine if forked else [record for record in mine if record.target in self.kept]
-        for record in candidates:
-            theirs = view.get(record.target)
-            if theirs is None:
-                view.kept.add(record.target)
-            if theirs is None or (forked and _is_stricter(record, theirs)):
-                view._put(record.target, record, keep=True)
+        for record in self.unlifted(snapshot, now_s):
+            if (
+                forked
+                or record.target in self.kept
+                or (lifted is not None and record.change_id not in lifted)
+            ):
+                view._keep(record.target, record, True)
+        view._take_notices(self, lease_clock_s)
         view.epoch, view.anchor_id = snapshot.epoch, snapshot.tip_id
         view.regressed = forked or bool(view.kept)
         view.unreadable = snapshot.unreadable
-        view.barred = view.fleet is not None or bool(view.unreadable)
+        view.proven = self.proven or lifted is None or snapshot.certified
+        view.barred = view.fleet is not None or bool(view.unreadable) or not view.proven
         return view
+
+    def unlifted(self, snapshot: Snapshot, now_s: float) -> list[Revocation]:
+        """Return what we hold and `snapshot` holds less strictly or not at all; O(n)."""
+        mine = [self.settled(record.target) for record in self.revocations()]
+        return [
+            record
+            for record in mine
+            if record is not None and is_weaker(snapshot.revocations.get(record.target), record, now_s)
+        ]
+
+    def next_notice_s(self) -> float:
+        """Return when the first notice ends, on the clock it was given on; inf without any."""
+        return min((until_s for until_s, _ in self.noticed.values()), default=math.inf)
+
+    def settled(self, target: Target) -> Revocation | None:
+        """Return what is held against `target`, leaving out a notice, which may come to nothing."""
+        return self.noticed[target][1] if target in self.noticed else self.get(target)
+
+    def _take_notices(self, older: View, lease_clock_s: float) -> None:
+        for target, (until_s, _) in older.noticed.items():
+            record = older.get(target)
+            if record is not None and until_s > lease_clock_s:
+                self.notice(record, until_s)
+
+    def _keep(self, target: Target, record: Revocation, is_missing: bool) -> None:
+        self.kept.add(target)
+        self.regressed = True
+        if is_missing:
+            self._put(target, record, keep=True)
 
     def is_fork(self, snapshot: Snapshot) -> bool:
         """Return whether `snapshot` comes from a store that lost changes which we have seen."""
@@ -141,7 +218,7 @@ class View:
             self.kept.discard(target)
         if target.kind == "fleet":
             self.fleet = record
-            self.barred = record is not None or bool(self.unreadable)
+            self.barred = record is not None or bool(self.unreadable) or not self.proven
         elif record is None:
             self.tables[target.kind].pop(target.value, None)
         else:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
-from killswitch import revocations
+from killswitch import codec, revocations
+from killswitch.approvals import Petition, approve, missing
+from killswitch.certification import Certifier
 from killswitch.clocks import lease_clock_s, wall_s
-from killswitch.errors import InvalidRequest, StoreRefused, StoreUnreachable
+from killswitch.errors import ApprovalNeeded, InvalidRequest, StoreRefused, StoreUnreachable
 from killswitch.links import Link
 from killswitch.revocations import LEVELS, Change, Request, Revocation
+from killswitch.snapshots import Snapshot, number
 from killswitch.store import FSYNC_EVERY_S, Keys, Reading, Store
 
 IDLE_LINKS: Final = 4
@@ -42,6 +45,9 @@ class Outcome:
     written_ms, durable_ms : float
         Milliseconds from the call to the write's reply, and to the answer about the disk. Points refuse from
         about ``written_ms`` on; the disk takes up to a second with ``appendfsync everysec``.
+    pending : bool
+        The store could not be reached: the kill is in the local journal and will be written as soon as it can. Points
+        without news refuse by themselves within their lease.
     """
 
     changed: bool
@@ -53,6 +59,7 @@ class Outcome:
     durable: bool | None
     written_ms: float
     durable_ms: float | None
+    pending: bool = False
 
 
 class Writer:
@@ -66,27 +73,37 @@ class Writer:
         Its key names.
     timeout_s : float
         Longest time, in seconds, for a write with its retries, and for any single reply.
+    certifier : Certifier
+        Signs what is written.
     """
 
-    def __init__(self, url: str, keys: Keys, *, timeout_s: float) -> None:
+    def __init__(self, url: str, keys: Keys, *, timeout_s: float, certifier: Certifier) -> None:
         self.url = url
         self.keys = keys
         self.timeout_s = timeout_s
         self._lock = threading.Lock()
         self._idle: list[Link] = []
-        self._last_epoch = b""  # as far as our own writes tell; a guess
+        self.certifier = certifier
+        self._last = (b"", b"")  # epoch and head, as far as our own writes tell; a guess
 
-    def write(self, request: Request, started_s: float) -> Outcome:
+    def write(self, request: Request, started_s: float, *, announce: bool = False) -> Outcome:
         """Read, decide, compare-and-set; again on a conflict or a lost connection, until the deadline.
+
+        With `announce` the points are told of the kill first, so that they refuse while it is on its way to the disk.
 
         A kill starts from a guess instead of a reading: nothing is against the target, and nobody wrote since we did.
         Right, it saves a round trip; wrong, the store answers with what a reading would have told.
         """
         end_s = started_s + self.timeout_s
-        guess = Reading(request.target, self._last_epoch) if request.kind in LEVELS else None
+        guess = None
+        if request.kind in LEVELS:
+            epoch, head = self._last
+            guess = Reading(request.target, epoch, b"", head)
         while True:
             try:
                 with self._borrowed() as store:
+                    if announce and guess is not None:
+                        self._announce(store, request, guess)
                     return self._attempt(store, request, guess, started_s)
             except _Conflict:
                 failure = "others keep changing revocations"
@@ -101,23 +118,68 @@ class Writer:
                     change_id=request.change_id,
                 )
 
+    def _announce(self, store: Store, request: Request, guess: Reading) -> None:
+        change = revocations.apply(None, request, epoch=guess.epoch + 1, now_s=wall_s())
+        if change is not None and change.new is not None:
+            store.announce(change.new)
+
     def _attempt(self, store: Store, request: Request, guess: Reading | None, started_s: float) -> Outcome:
         reading = guess or store.read(request.target)
         for _ in range(MAX_CONFLICTS):
             now_s = wall_s()
+            request = self._approved(request, reading, now_s)
             change = revocations.apply(reading.current, request, epoch=reading.epoch + 1, now_s=now_s)
             if change is None:
                 return self._nothing_changed(store, request, started_s)
-            written = store.write(reading, change)
+            written = store.write(reading, change, self.certifier)
             if written.answer == "conflict":
                 reading = written.found
                 continue
-            self._last_epoch = b"%d" % written.epoch
             if written.answer == "duplicate":
                 return self._duplicate(store, request, written.epoch, started_s)
+            self._last = (b"%d" % written.epoch, written.head)
             note = revocations.decide(reading.current, request, now_s).note
             return _outcome(request, note, change.new, written.epoch, started_s, changed=True)
         raise _Conflict
+
+    def _approved(self, request: Request, reading: Reading, now_s: float) -> Request:
+        """Return the request with the approvals that lifting the record takes, ours where one suffices.
+
+        Raises
+        ------
+        ApprovalNeeded
+            If more people have to agree.
+        """
+        keyring, signer, current = self.certifier.keyring, self.certifier.signer, reading.current
+        if request.kind != "restore" or keyring is None or current is None:
+            return request
+        lifts = current.change_id
+        approvals = request.approvals
+        if not approvals and signer is not None:
+            petition = Petition(
+                request.change_id, request.target, lifts, request.reason, request.by, now_s + 60, now_s
+            )
+            approvals = (approve(petition, signer, now_s),)
+        short = missing(keyring, request.target, lifts, approvals)
+        if short:
+            raise ApprovalNeeded(request.target, lifts, short)
+        return replace(request, approvals=approvals)
+
+    def mend(self, choose: Callable[[Snapshot], Iterable[Revocation]], floor: int, change_id: str) -> int:
+        """Put what `choose` makes of the state in its place, as an epoch above `floor` and the store's; return it."""
+        for _ in range(MAX_CONFLICTS):
+            with self._borrowed() as store:
+                raw_epoch = store.raw_epoch()
+                records = {
+                    str(record.target).encode(): codec.encode_revocation(record)
+                    for record in choose(store.snapshot(keyring=self.certifier.keyring))
+                }
+                epoch = max(floor, number(raw_epoch)) + 1
+                head = self.certifier.head_of(records, epoch=epoch, change_id=change_id, at_s=wall_s())
+                if store.mend(records, raw_epoch, epoch, head):
+                    self._last = (b"%d" % epoch, head)
+                    return epoch
+        raise StoreUnreachable("others keep changing revocations; the state was not mended")
 
     def _nothing_changed(self, store: Store, request: Request, started_s: float) -> Outcome:
         duplicate_of = store.written_as(request.change_id)
