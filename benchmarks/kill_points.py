@@ -48,8 +48,8 @@ class FloorListener:
 
     def __init__(self, url: str) -> None:
         self.heard_ns: list[int] = []
-        client = redis.Redis.from_url(url, socket_timeout=None, socket_connect_timeout=START_S)
-        self._pubsub: Any = client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+        self._client = redis.Redis.from_url(url, socket_timeout=None, socket_connect_timeout=START_S)
+        self._pubsub: Any = self._client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
         self._pubsub.subscribe(**{FLOOR_CHANNEL: lambda message: self.heard_ns.append(time.monotonic_ns())})
         threading.Thread(target=self._listen, daemon=True).start()
 
