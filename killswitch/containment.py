@@ -22,6 +22,11 @@ _UNSETTLED: Final = (
     " at least"
 )
 
+LATE_WORD_S: Final = 0.05
+LATE_WORD_PER_POINT_S: Final = 200e-6
+"""How long to listen for what points say that are on the registry as confirmed: mostly it was published at the same
+time; but a beat may be ahead of the acknowledgement, and those are spread over 150 µs per point."""
+
 ReadRegistry = Callable[[], Registry]
 OnAck = Callable[[Ack], None]
 
@@ -80,8 +85,11 @@ class AckWait:
             if lease_clock_s() < settled_s:
                 return tally.containment(registry, _UNSETTLED)
         tally.expect(registry)
-        while tally.waiting and lease_clock_s() < end_s:
+        if tally.waiting:
             self._hear(tally, end_s, on_ack)
+        late_s = lease_clock_s() + LATE_WORD_S + LATE_WORD_PER_POINT_S * len(registry.live)
+        while tally.unheard and lease_clock_s() < min(end_s, late_s):
+            self._hear(tally, min(end_s, late_s), on_ack)
         if tally.waiting:
             registry = read_registry()
         return tally.containment(registry)
@@ -94,7 +102,7 @@ class AckWait:
                 continue
             if on_ack is not None:
                 on_ack(ack)
-            if tally.is_complete:
+            if tally.has_all_confirmed:
                 return
 
     def _next_ack(self, timeout_s: float) -> Ack | None:
@@ -125,6 +133,7 @@ class _Tally:
         self._heard: dict[str, _Heard] = {}
         self._expected = False
         self.waiting: set[str] = set()
+        self.unheard: set[str] = set()
 
     def note(self, ack: Ack) -> bool:
         """Take down an acknowledgement; return whether it is about this change (or a later one, which says less)."""
@@ -134,11 +143,17 @@ class _Tally:
         if before is None or (ack.epoch == self._epoch and before.ack.epoch > self._epoch):
             self._heard[ack.point] = _Heard(ack, lease_clock_s())
         self.waiting.discard(ack.point)
+        self.unheard.discard(ack.point)
         return True
 
     def expect(self, registry: Registry) -> None:
-        """Wait for the live points that have not come to the change, neither by word nor on the registry."""
+        """Wait for the live points that have not come to the change, neither by word nor on the registry.
+
+        Of a change that was just made, listen to the others too: only their words say what they check and how soon.
+        """
         self._expected = True
+        fresh = self._refuses is not None
+        self.unheard = {point.id for point in registry.live if fresh and point.id not in self._heard}
         self.waiting = {
             point.id
             for point in registry.live
@@ -146,8 +161,8 @@ class _Tally:
         }
 
     @property
-    def is_complete(self) -> bool:
-        """Whether it is known who was to be waited for, and nobody is waited for any more."""
+    def has_all_confirmed(self) -> bool:
+        """Whether it is known who had to confirm, and all have."""
         return self._expected and not self.waiting
 
     def containment(self, registry: Registry, doubt: str = "") -> Containment:
