@@ -17,11 +17,13 @@ from killswitch.errors import (
     BadRecord,
     InvalidRequest,
     InvalidTarget,
+    JournalError,
     KillswitchError,
     LeaseExpired,
     NotReady,
     Refused,
     Revoked,
+    SentinelRefused,
     StepUpRequired,
     StoreRefused,
     StoreUnreachable,
@@ -31,6 +33,7 @@ from killswitch.errors import (
 )
 from killswitch.following import Gap
 from killswitch.guard import Guard, GuardStatus
+from killswitch.journal import Journal
 from killswitch.keyring import Keyring, PublicKey, SignedKeyring
 from killswitch.points import Ack, Containment, PointLatency, PointStatus
 from killswitch.revocations import Change, Level, Revocation
@@ -55,6 +58,8 @@ __all__ = [
     "GuardStatus",
     "InvalidRequest",
     "InvalidTarget",
+    "Journal",
+    "JournalError",
     "Keyring",
     "KillswitchError",
     "Kind",
@@ -69,6 +74,7 @@ __all__ = [
     "Refused",
     "Revocation",
     "Revoked",
+    "SentinelRefused",
     "SignedKeyring",
     "Signer",
     "Snapshot",

@@ -157,7 +157,7 @@ class UnprovenState(Refused):
 
 
 class SentinelRefused(Refused):
-    """The sentinel file of this host stops the action, with or without a network; who may remove it may let it go on."""
+    """The sentinel file of this host stops the action, with or without a network; removing it lets it go on."""
 
 
 class UncheckableAction(Refused):

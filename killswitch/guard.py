@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Self
 
 from killswitch.clocks import lease_clock_s, wall_s
@@ -19,15 +20,14 @@ from killswitch.errors import (
     StoreUnreachable,
 )
 from killswitch.follower import Follower
-from killswitch.judgement import judge, touches, touches_version
+from killswitch.judgement import Names, judge, named, touches, touches_version
 from killswitch.keyring import Keyring
 from killswitch.points import PointRecord
 from killswitch.registration import default_name, point_record
+from killswitch.sentinel import Sentinel
 from killswitch.store import PREFIX, Keys
 from killswitch.targets import Kind, Target
 from killswitch.watch import Watch
-
-Names = str | Sequence[str] | None
 
 DEFAULT_LEASE_S: Final = 5.0
 
@@ -71,6 +71,7 @@ class Guard:
         prefix: str,
         keyring: Keyring | None = None,
         serves: Sequence[str] = (),
+        sentinel: Path | None = None,
     ) -> None:
         if not 0.1 <= lease_s <= 3600:
             raise InvalidRequest("lease_s", f"{lease_s} is not between 0.1 and 3600 seconds")
@@ -79,6 +80,9 @@ class Guard:
         self._is_closed = False
         self._follower = self._new_follower(
             url, Keys(prefix), point_record(name, lease_s, tuple(serves)), keyring
+        )
+        self._sentinel = (
+            None if sentinel is None else Sentinel(sentinel, on_change=lambda state: self._changed())
         )
         _guards.add(self)
 
@@ -94,6 +98,7 @@ class Guard:
         wait: bool = True,
         keyring: Keyring | None = None,
         serves: Sequence[str] = (),
+        sentinel: Path | None = None,
     ) -> Self:
         """Return a guard that follows the store at `url` in a thread of its own.
 
@@ -118,13 +123,17 @@ class Guard:
             nothing. Without it the store is trusted.
         serves : sequence of str, optional
             What acts behind this point, as targets are written ("agent:billing-bot"); for people to read.
+        sentinel : Path, optional
+            A file on this host that stops what it names, without any network; see :mod:`killswitch.sentinel`.
 
         Raises
         ------
         StoreUnreachable
             If `wait` and there is no snapshot in time. The guard is closed again.
         """
-        guard = cls(url, name=name, lease_s=lease_s, prefix=prefix, keyring=keyring, serves=serves)
+        guard = cls(
+            url, name=name, lease_s=lease_s, prefix=prefix, keyring=keyring, serves=serves, sentinel=sentinel
+        )
         guard._follower.start()
         if wait and not guard._follower.ready.wait(timeout_s):
             reason = guard._follower.last_error or f"no snapshot within {timeout_s} s"
@@ -171,13 +180,14 @@ class Guard:
         UncheckableAction
             The check names nothing, an unknown kind of thing, or a name that could not be revoked.
         """
-        follower = self._follower
+        follower, sentinel = self._follower, self._sentinel
         view = follower.view
         # The fast path only ever answers "certainly nothing"; everything else is judged with care.
         if (
             unknown
             or view.barred
             or lease_clock_s() >= follower.lease_until_s
+            or (sentinel is not None and lease_clock_s() >= sentinel.quiet_until_s)
             or (agent is not None and (agent.__class__ is not str or agent in view.agent))
             or (session is not None and (session.__class__ is not str or session in view.session))
             or (tool is not None and (tool.__class__ is not str or tool in view.tool))
@@ -199,7 +209,7 @@ class Guard:
             or (agent is session is tool is credential is None)
         ):
             self._judge(
-                _named(agent, agent_version, session, human, delegation, credential, tool, tenant), unknown
+                named(agent, agent_version, session, human, delegation, credential, tool, tenant), unknown
             )
 
     def watch(
@@ -227,7 +237,7 @@ class Guard:
         Refused
             On entry as :meth:`check`; from the body's end if it was stopped.
         """
-        names = _named(agent, agent_version, session, human, delegation, credential, tool, tenant)
+        names = named(agent, agent_version, session, human, delegation, credential, tool, tenant)
         given = {kind: value for kind, value in names.items() if value is not None}
         return Watch(self, given | unknown)
 
@@ -252,6 +262,8 @@ class Guard:
     def close(self, timeout_s: float = 2.0) -> None:
         """Stop following, sign off at the store, refuse everything from now on. Idempotent."""
         self._is_closed = True
+        if self._sentinel is not None:
+            self._sentinel.close()
         self._follower.stop(timeout_s)
         self._changed()
 
@@ -308,6 +320,8 @@ class Guard:
             self._wake_in_child()
         follower = self._follower
         refused = judge(follower.view, names, unknown, wall_s())
+        if refused is None and self._sentinel is not None:
+            refused = self._sentinel.refusal(names)
         if refused is not None:
             raise refused
         self._require_lease(follower)
@@ -367,25 +381,3 @@ def _forget_parent() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_parent)
-
-
-def _named(
-    agent: Names,
-    agent_version: Names,
-    session: Names,
-    human: Names,
-    delegation: Names,
-    credential: Names,
-    tool: Names,
-    tenant: Names,
-) -> dict[Kind, Names]:
-    return {
-        "agent": agent,
-        "agent_version": agent_version,
-        "session": session,
-        "human": human,
-        "delegation": delegation,
-        "credential": credential,
-        "tool": tool,
-        "tenant": tenant,
-    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from killswitch.errors import (
     Refused,
@@ -15,6 +15,8 @@ from killswitch.errors import (
 from killswitch.revocations import LEVELS, Level, Revocation
 from killswitch.targets import KINDS, Kind, value_problem
 from killswitch.view import View
+
+Names = str | Sequence[str] | None
 
 
 def judge(
@@ -54,6 +56,29 @@ def judge(
     if all(value is None or value in ([], ()) for value in names.values()):
         return UncheckableAction("the check names nothing; nobody could stop this action")
     return None
+
+
+def named(
+    agent: Names,
+    agent_version: Names,
+    session: Names,
+    human: Names,
+    delegation: Names,
+    credential: Names,
+    tool: Names,
+    tenant: Names,
+) -> dict[Kind, Names]:
+    """Return the keywords of a check as a mapping from kind to names."""
+    return {
+        "agent": agent,
+        "agent_version": agent_version,
+        "session": session,
+        "human": human,
+        "delegation": delegation,
+        "credential": credential,
+        "tool": tool,
+        "tenant": tenant,
+    }
 
 
 def touches(names: object, table: Mapping[str, Revocation | None]) -> bool:

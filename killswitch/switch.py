@@ -11,8 +11,9 @@ from killswitch.approvals import Approval
 from killswitch.certification import Certifier
 from killswitch.clocks import lease_clock_s, wall_s
 from killswitch.containment import AckWait
-from killswitch.errors import InvalidRequest, StoreRefused, StoreUnreachable
+from killswitch.errors import InvalidRequest, JournalError, StoreRefused, StoreUnreachable
 from killswitch.following import Following, Gap, Listeners
+from killswitch.journal import Journal
 from killswitch.keyring import Keyring, SignedKeyring
 from killswitch.points import Ack, Containment, PointStatus, Registry
 from killswitch.revocations import LEVELS, Change, Level, Request, Revocation
@@ -20,7 +21,7 @@ from killswitch.signing import Signer
 from killswitch.snapshots import Snapshot
 from killswitch.store import PREFIX, Keys, Store
 from killswitch.targets import Target
-from killswitch.writer import Outcome, Writer
+from killswitch.writer import Outcome, Writer, pending
 
 
 class Switch:
@@ -38,6 +39,9 @@ class Switch:
         The key to sign with: what is written is vouched for, and a restoration approved. Needs `keyring`.
     keyring : Keyring, optional
         The public keys of everybody; restorations that would not convince the points are refused here already.
+    journal : Journal, optional
+        Where a kill is kept when the store does not answer. Its outcome is then ``pending``, and somebody has to
+        drain the journal: the daemon does.
     """
 
     def __init__(
@@ -48,8 +52,10 @@ class Switch:
         timeout_s: float = 2.0,
         signer: Signer | None = None,
         keyring: Keyring | None = None,
+        journal: Journal | None = None,
     ) -> None:
         self.url = url
+        self.journal = journal
         self.keys = Keys(prefix)
         self.timeout_s = timeout_s
         self.keyring = keyring
@@ -97,8 +103,8 @@ class Switch:
         InvalidRequest
             If an argument is wrong; nothing was sent.
         StoreUnreachable
-            If there was no answer in time. The change may have happened: repeat with the error's
-            ``change_id``.
+            If there was no answer in time, and there is no journal or it could not be written. The change may have
+            happened: repeat with the error's ``change_id``.
         StoreRefused
             If the store answered with an error.
         """
@@ -274,10 +280,22 @@ class Switch:
         self, request: Request, on_written: Callable[[Outcome], None] | None, announce: bool = False
     ) -> Outcome:
         started_s = lease_clock_s()
-        outcome = self._writer.write(request, started_s, announce=announce)
+        outcome = self._write_or_keep(request, started_s, announce)
         if on_written is not None:
             on_written(outcome)
-        return self._writer.await_disk(outcome, started_s)
+        return outcome if outcome.pending else self._writer.await_disk(outcome, started_s)
+
+    def _write_or_keep(self, request: Request, started_s: float, announce: bool) -> Outcome:
+        try:
+            return self._writer.write(request, started_s, announce=announce)
+        except StoreUnreachable as unreachable:
+            if self.journal is None or request.kind not in LEVELS:
+                raise
+            try:
+                entry = self.journal.add(request)
+            except JournalError as error:
+                raise StoreUnreachable(f"{unreachable}; and {error}", change_id=request.change_id) from error
+        return pending(entry.request, f"pending: kept in {self.journal.directory}", started_s)
 
     def _contained(
         self,
@@ -289,11 +307,15 @@ class Switch:
         acks = self._subscribed()
         started_s = lease_clock_s()
         try:
-            outcome = self._writer.write(request, started_s, announce=announce)
+            outcome = self._write_or_keep(request, started_s, announce)
         except BaseException:
             if acks is not None:
                 acks.close()
             raise
+        if outcome.pending:
+            if acks is not None:
+                acks.close()
+            return outcome, Containment(0, (), (), outcome.written_ms, problem=outcome.note)
         # A change that was made before, or none at all: what points said of that epoch may be about another target.
         refuses = (request.kind in LEVELS) if outcome.changed and not outcome.duplicate else None
         containment = self._await_points(acks, outcome.epoch, started_s, timeout_s, on_ack, refuses)

@@ -264,6 +264,11 @@ class _Conflict(Exception):
     """Somebody else wrote between each of our readings and our writing."""
 
 
+def pending(request: Request, note: str, started_s: float) -> Outcome:
+    """Return the outcome of a kill that waits for the store in the local journal."""
+    return replace(_outcome(request, note, None, 0, started_s, changed=False), durable=True, pending=True)
+
+
 def _outcome(
     request: Request, note: str, revocation: Revocation | None, epoch: int, started_s: float, *, changed: bool
 ) -> Outcome:

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from killswitch import (
     InvalidTarget,
     NotReady,
     Revoked,
+    SentinelRefused,
     StepUpRequired,
     StoreUnreachable,
     Switch,
@@ -234,3 +236,19 @@ def test_a_forked_child_follows_by_itself(switch: Switch, guard: Guard) -> None:
     switch.revoke(Target("agent", "new"), **WHY)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert refuses(guard, agent="new")
+
+
+def test_a_sentinel_file_stops_everything_and_what_runs(connect: Connect, tmp_path: Path) -> None:
+    file = tmp_path / "killed"
+    guard = connect(sentinel=file)
+    guard.check(agent="bot")
+    with guard.watch(agent="bot") as watch:
+        file.touch()
+        assert watch.wait(5)
+    with pytest.raises(SentinelRefused, match="killed"):
+        guard.check(agent="bot")
+    file.write_text("agent:other\n")
+    until(lambda: not refuses(guard, agent="bot"))
+    assert refuses(guard, agent="other")
+    file.unlink()
+    until(lambda: not refuses(guard, agent="other"))

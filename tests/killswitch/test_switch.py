@@ -4,12 +4,13 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
-from killswitch import Guard, InvalidRequest, Outcome, StoreRefused, StoreUnreachable, Switch, Target
+from killswitch import Guard, InvalidRequest, Journal, Outcome, StoreRefused, StoreUnreachable, Switch, Target
 from tests.killswitch.conftest import Point, Server, refuses, until
 
 BOT = Target("agent", "bot")
@@ -335,3 +336,34 @@ def test_after_a_restart_of_the_server_points_that_may_still_act_are_waited_for(
         assert [missing.name for missing in containment.missing] == [point.name]
         point._process.send_signal(18)
         assert switch.wait_contained(1, 10.0).contained
+
+
+def test_a_kill_that_the_store_cannot_be_told_of_is_kept_and_said_to_be_pending(
+    own: Server, prefix: str, tmp_path: Path
+) -> None:
+    journal = Journal(tmp_path / "journal")
+    own.kill()
+    with Switch(own.url, prefix=prefix, timeout_s=0.3, journal=journal) as switch:
+        outcome = switch.revoke(BOT, **WHY)
+        assert outcome.pending and outcome.durable and not outcome.changed
+        outcome, containment = switch.revoke_and_wait(Target("agent", "other"), **WHY)
+        assert outcome.pending and not containment.contained and "pending" in str(containment)
+        assert [entry.request.target.value for entry in journal.pending()] == ["bot", "other"]
+        with pytest.raises(StoreUnreachable):
+            switch.restore(BOT, **WHY)
+        own.start()
+        for entry in journal.pending():
+            kept = entry.request
+            assert switch.revoke(
+                kept.target, reason=kept.reason, by=kept.by, change_id=kept.change_id
+            ).changed
+
+
+def test_a_journal_that_cannot_be_written_makes_a_kill_fail_loudly(
+    own: Server, prefix: str, tmp_path: Path
+) -> None:
+    (tmp_path / "journal").write_text("in the way")
+    own.kill()
+    with Switch(own.url, prefix=prefix, timeout_s=0.2, journal=Journal(tmp_path / "journal")) as switch:
+        with pytest.raises(StoreUnreachable, match="journal"):
+            switch.revoke(BOT, **WHY)
