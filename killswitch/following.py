@@ -57,7 +57,7 @@ class Following:
         listeners: Listeners,
         *,
         timeout_s: float,
-        keyring: Keyring | None = None,
+        keyring: Callable[[], Keyring | None],
     ) -> None:
         self.url = url
         self.keys = keys
@@ -118,7 +118,7 @@ class Following:
                 self._catch_up(store)
                 return
             body, _, head = data.partition(b"\n")
-            change = signed(decode_change(body), body, head, self.keyring)
+            change = signed(decode_change(body), body, head, self.keyring())
         except BadRecord as error:
             log.warning("ignored an unreadable message on %s: %s", channel.decode(errors="replace"), error)
             return  # a change of a later version stays in the log and is reported as a gap by the next one
@@ -134,7 +134,7 @@ class Following:
             if last < self.epoch:
                 self._report(Gap(self.epoch, last + 1 if last == 0 else last))
                 self.epoch = 0 if last == 0 else last
-            page = store.changes(self.epoch, PAGE, self.keyring)
+            page = store.changes(self.epoch, PAGE, self.keyring())
             for change in page:
                 if change.epoch > self.epoch + 1:
                     self._report(Gap(self.epoch, change.epoch))

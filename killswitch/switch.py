@@ -207,6 +207,10 @@ class Switch:
         data = keyring.encode()
         self._writer.read(lambda store: store.publish_keyring(keyring.keyring.version, data))
 
+    def use_keyring(self, keyring: Keyring) -> None:
+        """Judge by `keyring` from now on."""
+        self.keyring = self._writer.certifier.keyring = keyring
+
     def latest_keyring(self) -> Keyring | None:
         """Return the newest keyring to which the store leads from ours; None without one."""
         keyring = self.keyring
@@ -272,7 +276,12 @@ class Switch:
         """
         listeners = Listeners(on_change, on_ack, on_connected, on_gap)
         following = Following(
-            self.url, self.keys, after_epoch, listeners, timeout_s=self.timeout_s, keyring=self.keyring
+            self.url,
+            self.keys,
+            after_epoch,
+            listeners,
+            timeout_s=self.timeout_s,
+            keyring=lambda: self.keyring,
         )
         following.run(stop)
 
