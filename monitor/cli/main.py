@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_status(commands)
     _add_tail(commands)
     _add_agents(commands)
+    _add_guard(commands)
     return parser
 
 
@@ -144,6 +145,52 @@ def _add_agents(commands: Commands) -> None:
     _daemon(agents)
     _json(agents)
     agents.set_defaults(run=_lazy("agents"))
+
+
+def _add_guard(commands: Commands) -> None:
+    guard = commands.add_parser(
+        "guard", help="run any program under supervision: guard --agent NAME -- CMD ..."
+    )
+    guard.add_argument(
+        "--agent", metavar="NAME", help="whose actions these are; any one of these that is stopped"
+    )
+    guard.add_argument("--agent-version", metavar="VERSION", help="stops the program")
+    guard.add_argument("--session", metavar="ID")
+    guard.add_argument(
+        "--human", metavar="H", action="append", help="on whose behalf; again for each in the chain"
+    )
+    guard.add_argument("--credential", metavar="ID")
+    guard.add_argument("--tool", metavar="T")
+    guard.add_argument("--tenant", metavar="T")
+    guard.add_argument(
+        "--grace",
+        type=float,
+        default=5.0,
+        metavar="SECONDS",
+        help="between SIGTERM and SIGKILL when revoked; 0 kills at once (default: 5)",
+    )
+    guard.add_argument(
+        "--lease",
+        type=float,
+        default=5.0,
+        metavar="SECONDS",
+        help="without news from the store for so long it is stopped (default: 5)",
+    )
+    guard.add_argument(
+        "--on-lease",
+        choices=("freeze", "kill"),
+        default="freeze",
+        help="how it is stopped then (default: freeze, until the store is heard again)",
+    )
+    guard.add_argument(
+        "--evidence", type=Path, metavar="FILE", help="write here what was stopped, when and why"
+    )
+    guard.add_argument("--keyring", type=Path, metavar="FILE", help="believe only what these keys signed")
+    _store(guard)
+    guard.add_argument(
+        "command", nargs=argparse.REMAINDER, metavar="-- CMD", help="the program and its arguments"
+    )
+    guard.set_defaults(run=_lazy("guard"))
 
 
 def _target_and_reason(parser: argparse.ArgumentParser) -> None:

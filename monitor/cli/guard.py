@@ -1,0 +1,123 @@
+"""`killcord guard -- CMD`: run any program under supervision, and stop it, all of it, when its agent is stopped."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from killswitch import Guard, InvalidRequest
+from killswitch.cgroups import Cgroup
+from killswitch.keeper import Keeper
+from killswitch.keyring import Keyring
+from killswitch.processes import can_walk
+from killswitch.stop_report import StopReport
+from killswitch.supervision import Ending, Supervision
+from killswitch.supervisor import Supervisor
+from killswitch.terminals import Terminal
+from monitor.cli.outcome import store_url
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the program; the exit status is its own, 1 if it was refused or killed, 3 if the store cannot be heard."""
+    supervision = Supervision(
+        argv=_argv(options.command),
+        names=_names(options),
+        lease_s=options.lease,
+        grace_s=_seconds("--grace", options.grace),
+        kill_on_lease_loss=options.on_lease == "kill",
+    )
+    url = store_url(options)
+    keeper = Keeper.start(silence_s=options.lease)  # before the guard's threads: it is a copy of this process
+    try:
+        keyring = None if options.keyring is None else Keyring.load(options.keyring)
+        guard = Guard.connect(
+            url, name=_point_name(supervision.argv[0]), lease_s=options.lease, keyring=keyring
+        )
+    except BaseException:
+        keeper.end()
+        raise
+    with guard:
+        return _supervise(guard, keeper, supervision, options.evidence, use_cgroup=not options.no_cgroup)
+
+
+def _supervise(
+    guard: Guard, keeper: Keeper, supervision: Supervision, evidence: Path | None, *, use_cgroup: bool
+) -> int:
+    report = StopReport(supervision.argv, supervision.names, guard.status().name)
+    cgroup = Cgroup.create() if use_cgroup and can_walk() else None
+
+    def tell() -> None:
+        if report.stops:
+            print(f"killcord guard: {report.line()}", file=sys.stderr, flush=True)
+        if evidence is not None:
+            _save(report, evidence)
+
+    try:
+        supervisor = Supervisor(
+            guard, keeper, supervision, report, cgroup=cgroup, terminal=Terminal.held(), on_stop=tell
+        )
+        ending = supervisor.run()
+    finally:
+        if cgroup is not None:
+            cgroup.remove()
+    _explain(ending, report, supervision.argv[0])
+    return ending.status
+
+
+def _save(report: StopReport, path: Path) -> None:
+    try:
+        report.save(path)
+    except OSError as error:  # a full disk must not keep a kill from happening
+        print(f"killcord guard: --evidence: {error}; what happened is not on record", file=sys.stderr)
+
+
+def _explain(ending: Ending, report: StopReport, program: str) -> None:
+    if report.failed_errno is not None:
+        print(f"killcord guard: {program}: {os.strerror(report.failed_errno)}", file=sys.stderr)
+    elif ending.refused is not None and not ending.ran:
+        print(f"killcord guard: nothing was run: {ending.refused}", file=sys.stderr)
+    elif ending.refused is not None:
+        print(f"killcord guard: killed: {ending.refused}", file=sys.stderr)
+    elif report.keeper_lost:
+        print(
+            "killcord guard: somebody killed the process that keeps the program, so all of it was killed",
+            file=sys.stderr,
+        )
+
+
+def _argv(command: list[str]) -> tuple[str, ...]:
+    argv = tuple(command[1:] if command[:1] == ["--"] else command)
+    if not argv:
+        raise InvalidRequest("CMD", "say what to run: killcord guard --agent NAME -- CMD ...")
+    return argv
+
+
+def _names(options: argparse.Namespace) -> dict[str, Any]:
+    given = {
+        "agent": options.agent,
+        "agent_version": options.agent_version,
+        "session": options.session,
+        "human": options.human,
+        "credential": options.credential,
+        "tool": options.tool,
+        "tenant": options.tenant,
+    }
+    names = {kind: value for kind, value in given.items() if value}
+    if not names:
+        raise InvalidRequest("--agent", "say who acts, or nobody could stop it: --agent NAME")
+    return names
+
+
+def _seconds(field: str, value: float) -> float:
+    if not 0 <= value <= 3600:
+        raise InvalidRequest(field, f"{value} is not between 0 and 3600 seconds")
+    return value
+
+
+def _point_name(program: str) -> str:
+    name = f"guard:{os.path.basename(program)}@{socket.gethostname()}:{os.getpid()}"
+    return "".join(character if character.isprintable() else "?" for character in name)[-200:]
