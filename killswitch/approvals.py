@@ -32,7 +32,7 @@ MAX_BY_CHARS: Final = 256
 MAX_ID_CHARS: Final = 128
 MAX_SECONDS: Final = 1e11
 MAX_PETITION_S: Final = 7 * 86_400.0
-MAX_APPROVAL_BYTES: Final = 32_768
+MAX_APPROVAL_BYTES: Final = 49_152
 
 _TEXTS: Final = (
     ("id", MAX_ID_CHARS),

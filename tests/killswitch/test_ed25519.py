@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from killswitch import ed25519
@@ -122,9 +122,11 @@ def all_agree(public: bytes, signature: bytes, message: bytes) -> bool:
     return answers.pop()
 
 
+slow = settings(deadline=None, max_examples=40)  # pure Python takes milliseconds
 seeds = st.binary(min_size=32, max_size=32)
 
 
+@slow
 @given(seeds, st.binary(max_size=300))
 def test_the_backends_sign_alike(seed: bytes, message: bytes) -> None:
     assert len({backend.public_key(seed) for backend in BACKENDS}) == 1
@@ -133,6 +135,7 @@ def test_the_backends_sign_alike(seed: bytes, message: bytes) -> None:
     assert all_agree(PURE.public_key(seed), signature.pop(), message)
 
 
+@slow
 @given(seeds, st.binary(max_size=40), st.data())
 def test_the_backends_agree_on_whatever_was_flipped(seed: bytes, message: bytes, data: st.DataObject) -> None:
     parts = [PURE.public_key(seed), PURE.sign(seed, message), message + b"."]
@@ -150,6 +153,7 @@ def test_no_bytes_make_it_raise(public: bytes, signature: bytes, message: bytes)
     assert ed25519.is_public_key(public) in (True, False)
 
 
+@slow
 @given(seeds, st.binary(min_size=64, max_size=64), st.binary(max_size=20))
 def test_backends_agree_on_any_key_and_any_signature(public: bytes, signature: bytes, message: bytes) -> None:
     scalar = int.from_bytes(signature[32:], "little") % L
