@@ -17,7 +17,7 @@ from typing import Any
 import uvicorn
 
 from detectors import warm_up
-from killswitch import Ack, Change, KillswitchError, Switch
+from killswitch import Ack, Change, Journal, KillswitchError, Switch
 from monitor.access import Access
 from monitor.config import Config
 from monitor.core.pipeline import RevocationRequest
@@ -25,6 +25,7 @@ from monitor.engines.embedded import EmbeddedEngine
 from monitor.errors import DaemonError
 from monitor.intake.dead_letters import DeadLetters
 from monitor.intake.observation import Observer
+from monitor.kill.keys import open_keys
 from monitor.kill.killer import Killer
 from monitor.kill.store import Store, open_store
 from monitor.live.acknowledgements import Acknowledgements
@@ -68,7 +69,11 @@ async def serve(options: Options) -> None:
     """Start everything, serve, and stop everything."""
     state = StateDir(options.state)
     redis_url = options.redis_url or options.config.killswitch.redis_url
-    with open_store(redis_url, state) as store, Switch(store.url) as switch:
+    keys, journal = open_keys(state), Journal(state.path / "journal")
+    with (
+        open_store(redis_url, state) as store,
+        Switch(store.url, signer=keys.signer, keyring=keys.keyring, journal=journal) as switch,
+    ):
         await asyncio.to_thread(warm_up)
         async with _services(options.config, state, switch) as services:
             with _following(services):
@@ -81,7 +86,7 @@ async def _serve_http(options: Options, state: StateDir, services: Services, sto
     looking = asyncio.create_task(_look_after_store(services, store), name="look")
     failing = asyncio.create_task(services.engine.failed(), name="engine")
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="http")
-    address = Address(_http_url(listener), store.url, os.getpid())
+    address = Address(_http_url(listener), store.url, os.getpid(), store.point_url)
     announcing = asyncio.create_task(_announce(server, options, state, address), name="announce")
     try:
         await asyncio.wait({serving, failing, looking}, return_when=asyncio.FIRST_COMPLETED)

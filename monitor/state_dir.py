@@ -2,7 +2,7 @@
 
 secret           32 random bytes: the key of every digest and hash in the record
 tokens.json      bearer tokens by role (mode 0600)
-daemon.json      where the running daemon is: url, redis_url, pid; removed on a clean stop
+daemon.json      where the running daemon is: url, redis_url, point_url, pid; removed on a clean stop
 log/ feed/       the action log and the feed's messages
 checkpoint       the models, and the place in the log that they stand for
 dead-letters.ndjson   actions that were refused, with the reason
@@ -25,11 +25,15 @@ SECRET_BYTES = 32
 
 
 class Address(NamedTuple):
-    """Where a running daemon is."""
+    """Where a running daemon is.
+
+    `redis_url` may write revocations; `point_url` is for enforcement points, empty if the store is the operator's own.
+    """
 
     url: str
     redis_url: str
     pid: int
+    point_url: str = ""
 
 
 class StateDir:

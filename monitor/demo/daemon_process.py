@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-import redis
-
 from monitor.demo.errors import StoryFailed
 from monitor.errors import MonitorError
+from monitor.kill.embedded_redis import EmbeddedRedis
 from monitor.state_dir import StateDir
 
 _START_S = 150.0  # the first start on a machine compiles the models, which a slow one needs a minute for
@@ -81,9 +80,8 @@ class DaemonProcess:
 
     def _stop_store(self) -> None:
         """Stop the store that a daemon ended by force has left behind; it is in a session of its own."""
-        with contextlib.suppress(MonitorError, redis.RedisError):
-            address = StateDir(self.state).address()
-            redis.Redis.from_url(address.redis_url, socket_timeout=_TIMEOUT_S).shutdown(nosave=True)
+        with contextlib.suppress(MonitorError, OSError):
+            EmbeddedRedis(self.state / "redis").stop_abandoned()
 
     def wait_ready(self, on_wait: Callable[[], object]) -> None:
         """Return when the daemon answers, calling `on_wait` now and then; raises `StoryFailed` with its last words."""

@@ -115,7 +115,7 @@ def _setup(seed: int, agents: int, number: int, until_s: float, daemon: DaemonPr
         history_until_s=until_s,
         url=daemon.address.url,
         token=daemon.tokens["ingest"],
-        redis_url=daemon.address.redis_url,
+        redis_url=daemon.address.point_url,
     )
 
 

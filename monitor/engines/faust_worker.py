@@ -67,7 +67,7 @@ def run_worker(engine_url: str, config: Config, state_path: Path, redis_url: str
     state = StateDir(state_path)
     asyncio.run(require_topics(address, START_TIMEOUT_S))
     with open_store(redis_url or config.killswitch.redis_url, state) as store, Switch(store.url) as switch:
-        state.announce(Address(str(address), store.url, os.getpid()))
+        state.announce(Address(str(address), store.url, os.getpid(), store.point_url))
         try:
             status = asyncio.run(_serve(address, config, state, store, switch))
         finally:

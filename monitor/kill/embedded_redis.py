@@ -1,8 +1,9 @@
 """The embedded store: a real Valkey server from a wheel, its append-only file in the state directory.
 
-It listens on a Unix socket and on loopback, both behind a password of this installation. It outlives a daemon that is
+It listens on a Unix socket and on loopback, with a user and a password for each role. It outlives a daemon that is
 killed, and that is wanted: the enforcement points keep their store. The next daemon finds it and adopts it instead of
-starting a second one on the same data. If the server dies, `ensure` starts it again on the same port.
+starting a second one on the same data; one that runs with other rights than this version gives (the first version's had
+no users) is started anew on its data. If the server dies, `ensure` starts it again on the same port.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from monitor.errors import DaemonError
+from monitor.kill.store_users import USERS, User, config_lines
 from monitor.state_dir import write_private
 
 log = logging.getLogger("killcord.store")
@@ -29,6 +31,7 @@ log = logging.getLogger("killcord.store")
 START_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 10.0
 POLL_S = 0.02
+OLD_PASSWORD = "password"  # noqa: S105 - the file in which the first version, which had no users, kept its only one
 MAX_SOCKET_PATH = 100  # the kernel takes 107 characters, BSD kernels fewer
 
 
@@ -40,7 +43,9 @@ class EmbeddedRedis:
         self._process: subprocess.Popen[bytes] | None = None
         self._adopted_pid: int | None = None
         self._dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._password = self._kept("password", lambda: secrets.token_urlsafe(24))
+        self._passwords: dict[User, str] = {
+            user: self._kept(f"password-{user}", lambda: secrets.token_urlsafe(24)) for user in USERS
+        }
         self._port = int(self._kept("port", lambda: str(_free_port())))
 
     def __enter__(self) -> EmbeddedRedis:
@@ -52,16 +57,28 @@ class EmbeddedRedis:
 
     @property
     def url(self) -> str:
-        """How to connect: the Unix socket, or loopback where its path would be too long for the kernel."""
-        path = self._socket
-        if len(str(path)) <= MAX_SOCKET_PATH:
-            return f"unix://:{self._password}@{path}?db=0"
-        return self.tcp_url
+        """How the daemon connects: the Unix socket, or loopback where its path would be too long for the kernel."""
+        return self.url_of("daemon")
+
+    @property
+    def point_url(self) -> str:
+        """How an enforcement point connects: it can read and acknowledge, nothing else."""
+        return self.url_of("point")
 
     @property
     def tcp_url(self) -> str:
-        """How to connect over loopback."""
-        return f"redis://:{self._password}@127.0.0.1:{self._port}/0"
+        """How the daemon connects over loopback."""
+        return self.tcp_url_of("daemon")
+
+    def url_of(self, user: User) -> str:
+        """Return how a user connects."""
+        if len(str(self._socket)) <= MAX_SOCKET_PATH:
+            return f"unix://{user}:{self._passwords[user]}@{self._socket}?db=0"
+        return self.tcp_url_of(user)
+
+    def tcp_url_of(self, user: User) -> str:
+        """Return how a user connects over loopback."""
+        return f"redis://{user}:{self._passwords[user]}@127.0.0.1:{self._port}/0"
 
     @property
     def pid(self) -> int | None:
@@ -77,9 +94,14 @@ class EmbeddedRedis:
             If none could be started, with the last lines of its log.
         """
         pid = self._answering_pid()
-        if pid is not None:
-            if self._process is None and self._adopted_pid is None:
+        if pid is not None and self.pid is None:
+            if not self._is_outdated():
                 log.info("adopted the store of an earlier daemon, process %d", pid)
+            else:
+                log.info("starting the store, process %d, anew with the rights of this version", pid)
+                self.stop_abandoned()
+                pid = None
+        if pid is not None:
             self._adopted_pid = pid
             return
         if self._process and self._process.poll() is None:
@@ -98,6 +120,11 @@ class EmbeddedRedis:
             pass
         self._process = None
 
+    def stop_abandoned(self) -> None:
+        """Stop a server that a daemon which was killed has left behind, if there is one."""
+        self._adopted_pid = self._answering_pid()
+        self.stop()
+
     # -- inside -------------------------------------------------------------------------------------------------
 
     @property
@@ -109,6 +136,7 @@ class EmbeddedRedis:
             self._port = _free_port()
             write_private(self._dir / "port", str(self._port).encode())
         write_private(self._dir / "valkey.conf", self._config().encode())
+        (self._dir / OLD_PASSWORD).unlink(missing_ok=True)
         self._process = subprocess.Popen(
             [str(_binary()), str(self._dir / "valkey.conf")],
             stdin=subprocess.DEVNULL,
@@ -129,7 +157,6 @@ class EmbeddedRedis:
         lines = [
             "bind 127.0.0.1",
             f"port {self._port}",
-            f"requirepass {self._password}",
             f'dir "{self._dir}"',
             f'logfile "{self._dir / "valkey.log"}"',
             "appendonly yes",
@@ -137,21 +164,25 @@ class EmbeddedRedis:
             'save ""',
             "maxmemory-policy noeviction",  # a revocation is never evicted
             "daemonize no",
+            *config_lines(self._passwords),
         ]
         if len(str(self._socket)) <= MAX_SOCKET_PATH:
             lines += [f'unixsocket "{self._socket}"', "unixsocketperm 700"]
         return "\n".join(lines) + "\n"
 
-    def _answering_pid(self) -> int | None:
-        client = redis.Redis.from_url(
-            self.tcp_url, socket_timeout=1.0, socket_connect_timeout=1.0, retry=Retry(NoBackoff(), 0)
-        )
+    def _is_outdated(self) -> bool:
+        """Whether the server that answers was started with another configuration than ours would be."""
         try:
-            with client:
-                server = client.info("server")
-        except (redis.RedisError, OSError):
-            return None
-        return int(server["process_id"])
+            return (self._dir / "valkey.conf").read_text() != self._config()
+        except OSError:
+            return True
+
+    def _answering_pid(self) -> int | None:
+        pid = _pid_of(self.tcp_url_of("daemon"))
+        old_password = self._dir / OLD_PASSWORD
+        if pid is None and old_password.exists():
+            pid = _pid_of(f"redis://:{old_password.read_text()}@127.0.0.1:{self._port}/0")
+        return pid
 
     def _wait_for_end(self, pid: int) -> None:
         deadline_s = time.monotonic() + STOP_TIMEOUT_S
@@ -174,6 +205,18 @@ class EmbeddedRedis:
         if not file.exists():
             write_private(file, make().encode())
         return file.read_text()
+
+
+def _pid_of(url: str) -> int | None:
+    client = redis.Redis.from_url(
+        url, socket_timeout=1.0, socket_connect_timeout=1.0, retry=Retry(NoBackoff(), 0)
+    )
+    try:
+        with client:
+            server = client.info("server")
+    except (redis.RedisError, OSError):
+        return None
+    return int(server["process_id"])
 
 
 def _binary() -> Path:

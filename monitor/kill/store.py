@@ -12,9 +12,14 @@ from monitor.state_dir import StateDir
 
 @dataclass(frozen=True)
 class Store:
-    """Where the store is, and our server if it is ours to look after."""
+    """Where the store is, and our server if it is ours to look after.
+
+    `url` may write revocations; `point_url` is for enforcement points, empty where the operator hands out the store's
+    addresses.
+    """
 
     url: str
+    point_url: str = ""
     embedded: EmbeddedRedis | None = None
 
     def ensure(self) -> None:
@@ -30,4 +35,4 @@ def open_store(redis_url: str, state: StateDir) -> Iterator[Store]:
         yield Store(redis_url)
         return
     with EmbeddedRedis(state.path / "redis") as server:
-        yield Store(server.url, server)
+        yield Store(server.url, server.point_url, server)

@@ -363,9 +363,7 @@ def test_a_clean_stop_ends_with_status_0_and_stops_the_store(tmp_path: Path) -> 
 def _store_pid(daemon: RunningDaemon) -> int:
     import redis
 
-    port = (daemon.state / "redis" / "port").read_text()
-    password = (daemon.state / "redis" / "password").read_text()
-    with redis.Redis(port=int(port), password=password) as client:
+    with redis.Redis.from_url(daemon.redis_url) as client:
         return int(client.info("server")["process_id"])
 
 

@@ -31,7 +31,7 @@ def setup(daemon, number):
         history_until_s=time.time(),
         url=daemon.address.url,
         token=daemon.tokens["ingest"],
-        redis_url=daemon.address.redis_url,
+        redis_url=daemon.address.point_url,
     )
 
 

@@ -29,7 +29,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
 @pytest.fixture
 def switch(server: EmbeddedRedis) -> Iterator[Switch]:
     with redis.Redis.from_url(server.url) as client:
-        client.flushall()
+        client.delete(*(f"killcord:{key}" for key in ("epoch", "state", "log", "change_ids", "head")))
     with Switch(server.url, timeout_s=1.0) as switch:
         yield switch
 
