@@ -152,9 +152,9 @@ def _add_guard(commands: Commands) -> None:
         "guard", help="run any program under supervision: guard --agent NAME -- CMD ..."
     )
     guard.add_argument(
-        "--agent", metavar="NAME", help="whose actions these are; any one of these that is stopped"
+        "--agent", metavar="NAME", help="who acts; the program is stopped when this one is, or"
     )
-    guard.add_argument("--agent-version", metavar="VERSION", help="stops the program")
+    guard.add_argument("--agent-version", metavar="VERSION", help="... this version of it")
     guard.add_argument("--session", metavar="ID")
     guard.add_argument(
         "--human", metavar="H", action="append", help="on whose behalf; again for each in the chain"
@@ -181,6 +181,9 @@ def _add_guard(commands: Commands) -> None:
         choices=("freeze", "kill"),
         default="freeze",
         help="how it is stopped then (default: freeze, until the store is heard again)",
+    )
+    guard.add_argument(
+        "--no-cgroup", action="store_true", help="walk the processes even where a control group could be made"
     )
     guard.add_argument(
         "--evidence", type=Path, metavar="FILE", help="write here what was stopped, when and why"
