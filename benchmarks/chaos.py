@@ -25,9 +25,10 @@ from typing import Any, Final
 
 from benchmarks import chaos_faults, chaos_writers
 from benchmarks.chaos_judge import Finding, Kill, judge, longest_allow_ns
+from benchmarks.chaos_keys import Keys
 from benchmarks.chaos_record import ALLOWED, Run
 from benchmarks.chaos_world import World
-from benchmarks.chaos_writers import ByCommand, ByHttp, BySwitch, Ledger, Script
+from benchmarks.chaos_writers import ByCommand, ByHttp, BySwitch, How, Ledger, Script, Writer
 from benchmarks.machine import describe
 from killswitch import KillswitchError, Switch
 
@@ -73,25 +74,35 @@ class Rounds:
     ----------
     seed : int
         Together with a round's number it decides everything that the round asks and breaks.
-    thefts : bool
-        Whether the store is also robbed by somebody who may write to it.
+    options : argparse.Namespace
+        Who asks, and whether the store is also robbed by somebody who may write to it.
     """
 
-    def __init__(self, world: World, *, seed: int, lease_s: float, thefts: bool, switch: Switch) -> None:
+    def __init__(
+        self, world: World, *, seed: int, lease_s: float, options: argparse.Namespace, switch: Switch
+    ) -> None:
         self.world = world
         self.seed = seed
         self.lease_ns = lease_s * 1e9
-        self.thefts = thefts
+        self.thefts = not (options.unsigned or options.no_thefts)
+        self.ways: list[How] = options.ways.split(",")
         self.switch = switch
         self.totals = Totals()
         self.ledger = Ledger()
         self.standing: dict[int, tuple[str, list[Kill]]] = {}
-        self.writers = {"switch": BySwitch(switch), "http": ByHttp(world), "cli": ByCommand(world)}
+        by_switch = BySwitch(switch, world.keys)
+        self.writers: dict[How, Writer] = {
+            "switch": by_switch,
+            "http": ByHttp(world),
+            "cli": ByCommand(world),
+        }
+        # Votes are collected by people; with keys, what they restore they restore by a program.
+        self.restorers = self.writers if world.keys is None else dict.fromkeys(self.writers, by_switch)
 
     def play(self, round_: int) -> None:
         """Play one round: ask and break, heal, settle, judge."""
         random_ = random.Random(f"{self.seed}:{round_}")
-        scripts = chaos_writers.plan(random_, round_, 1 + round_ * 100)
+        scripts = chaos_writers.plan(random_, round_, 1 + round_ * 100, self.ways)
         faults = chaos_faults.plan(random_, thefts=self.thefts)
         self._watch(scripts)
         self.world.intruder.remember()
@@ -118,7 +129,7 @@ class Rounds:
         threads = [
             threading.Thread(
                 target=chaos_writers.follow,
-                args=(script, self.writers[script.how], self.ledger, started_s),
+                args=(script, self.writers[script.how], self.restorers[script.how], self.ledger, started_s),
                 daemon=True,
             )
             for script in scripts
@@ -323,6 +334,8 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--unsigned", action="store_true", help="without keys, and so without robberies of the store"
     )
+    parser.add_argument("--no-thefts", action="store_true", help="with keys, but without robberies")
+    parser.add_argument("--ways", default="switch,http,cli", help="who asks (default switch,http,cli)")
     parser.add_argument("--json", action="store_true", help="one JSON object last on standard output")
     return parser.parse_args(arguments)
 
@@ -330,24 +343,29 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Run from the command line; 1 if a promise was broken."""
     options = read_options(arguments)
+    with tempfile.TemporaryDirectory() as directory:
+        totals = play(Path(directory), options)
+    found = result(totals, options)
+    print(json.dumps(found) if options.json else json.dumps(found, indent=2))
+    return 1 if totals.findings or totals.stuck_refusals else 0
+
+
+def play(directory: Path, options: argparse.Namespace) -> Totals:
+    """Play the rounds that were asked for in a world of their own."""
     chosen = range(options.rounds) if options.round is None else [options.round]
+    keys = None if options.unsigned else Keys.generate(directory)
     with (
-        tempfile.TemporaryDirectory() as directory,
-        World(Path(directory), points=options.points, lease_s=options.lease) as world,
-        Switch(world.server.url, timeout_s=1.0) as switch,
+        World(directory, points=options.points, lease_s=options.lease, keys=keys) as world,
+        Switch(world.server.url, timeout_s=1.0, **(keys.switch_options() if keys else {})) as switch,
     ):
-        rounds = Rounds(
-            world, seed=options.seed, lease_s=options.lease, thefts=not options.unsigned, switch=switch
-        )
+        rounds = Rounds(world, seed=options.seed, lease_s=options.lease, options=options, switch=switch)
         for round_ in chosen:
             started_s = time.monotonic()
             rounds.play(round_)
             say(f"round {round_}: {time.monotonic() - started_s:.1f} s")
         if world.daemon.unexpected_ends:
             say(f"the daemon ended by itself {world.daemon.unexpected_ends} times:\n{world.daemon.log()}")
-    found = result(rounds.totals, options)
-    print(json.dumps(found) if options.json else json.dumps(found, indent=2))
-    return 1 if rounds.totals.findings else 0
+    return rounds.totals
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import redis
 
+from benchmarks.chaos_keys import Keys
 from benchmarks.chaos_record import Reading, Run
 from benchmarks.faults import Proxy, Server
 
@@ -36,7 +37,9 @@ contain_timeout_s = 0.4
 class PointProcess:
     """An enforcement point: one process after the other, each with a record that outlives it."""
 
-    def __init__(self, name: str, url: str, lease_s: float, directory: Path, proxy: Proxy | None) -> None:
+    def __init__(
+        self, name: str, url: str, lease_s: float, directory: Path, proxy: Proxy | None, keys: Keys | None
+    ) -> None:
         self.name = name
         self.proxy = proxy
         self.started_ns: dict[int, int] = {}
@@ -44,6 +47,7 @@ class PointProcess:
         self._url = url
         self._lease_s = lease_s
         self._directory = directory
+        self._keyring = [str(keys.path)] if keys else []
         self._lock = threading.Lock()
         self._watched: Watched = []
         self._left: list[Run] = []
@@ -58,7 +62,7 @@ class PointProcess:
         with (self._directory / f"{self.name}.log").open("ab") as log:
             self.started_ns[instance] = time.monotonic_ns()
             self._process = subprocess.Popen(
-                [*command, str(self._lease_s), str(path)],
+                [*command, str(self._lease_s), str(path), *self._keyring],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd=ROOT,
             )  # fmt: skip
         self.readings.append(reading)
@@ -265,8 +269,9 @@ class Intruder:
 class World:
     """Everything that runs; use as a context manager."""
 
-    def __init__(self, directory: Path, *, points: int, lease_s: float) -> None:
+    def __init__(self, directory: Path, *, points: int, lease_s: float, keys: Keys | None) -> None:
         self.directory = directory
+        self.keys = keys
         self.server = Server(directory / "valkey")
         self.server_lock = threading.Lock()
         self.intruder = Intruder(self.server.url)
@@ -277,7 +282,7 @@ class World:
     def _point(self, number: int, lease_s: float) -> PointProcess:
         proxy = Proxy(self.server.port) if number % 3 else None  # two of three behind a wire that can break
         url = proxy.url if proxy else self.server.url
-        return PointProcess(f"point-{number}", url, lease_s, self.directory, proxy)
+        return PointProcess(f"point-{number}", url, lease_s, self.directory, proxy, self.keys)
 
     def __enter__(self) -> World:
         return self

@@ -19,8 +19,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, Protocol
 
 from benchmarks.chaos_judge import Kill
+from benchmarks.chaos_keys import Keys
 from benchmarks.chaos_world import ROOT, World
-from killswitch import KillswitchError, Switch, Target
+from killswitch import KillswitchError, Outcome, Switch, Target
+from killswitch.approvals import Approval
 
 How = Literal["switch", "http", "cli"]
 Answer = Literal["confirmed", "pending", "unknown"]
@@ -124,10 +126,11 @@ class Writer(Protocol):
 
 
 class BySwitch:
-    """A program with a Switch of its own."""
+    """A program with a Switch of its own; with keys, it has the operators' votes for what it restores."""
 
-    def __init__(self, switch: Switch) -> None:
+    def __init__(self, switch: Switch, keys: Keys | None) -> None:
         self._switch = switch
+        self._keys = keys
 
     def kill(self, target: str, reason: str) -> tuple[Answer, bool]:
         """Ask for a kill."""
@@ -135,9 +138,16 @@ class BySwitch:
 
     def restore(self, target: str, reason: str) -> tuple[Answer, bool]:
         """Ask for a restoration."""
-        return self._ask(lambda: self._switch.restore(Target.parse(target), reason=reason, by="chaos"))
+        return self._ask(lambda: self._restore(Target.parse(target), reason))
 
-    def _ask(self, ask: Callable[[], Any]) -> tuple[Answer, bool]:
+    def _restore(self, target: Target, reason: str) -> Outcome:
+        approvals: tuple[Approval, ...] = ()
+        if self._keys is not None:
+            record = self._switch.snapshot().revocations.get(target)
+            approvals = () if record is None else self._keys.votes(target, record.change_id)
+        return self._switch.restore(target, reason=reason, by="chaos", approvals=approvals)
+
+    def _ask(self, ask: Callable[[], Outcome]) -> tuple[Answer, bool]:
         try:
             outcome = ask()
         except KillswitchError:
@@ -208,12 +218,12 @@ def read_answer(answer: dict[str, Any]) -> tuple[Answer, bool]:
     return ("confirmed" if answer["durable"] else "unknown"), bool(answer["applied"])
 
 
-def plan(random_: random.Random, round_: int, first_number: int) -> list[Script]:
+def plan(random_: random.Random, round_: int, first_number: int, ways: list[How]) -> list[Script]:
     """Return what is asked in one round."""
     scripts = []
     more: list[list[How]] = [["http"], ["cli"], []]
     hows: list[How] = ["switch", "switch", "switch", "http", *random_.choices(more, (2, 1, 2))[0]]
-    for offset, how in enumerate(hows):
+    for offset, how in enumerate(how if how in ways else ways[0] for how in hows):
         kind = random_.choice(KIND_OF)
         scripts.append(
             Script(
@@ -228,13 +238,13 @@ def plan(random_: random.Random, round_: int, first_number: int) -> list[Script]
     return scripts
 
 
-def follow(script: Script, writer: Writer, ledger: Ledger, started_s: float) -> None:
+def follow(script: Script, writer: Writer, restorer: Writer, ledger: Ledger, started_s: float) -> None:
     """Do what the script says; returns when the last of it was answered, or cannot be had."""
     time.sleep(max(0.0, started_s + script.kill_at_s - time.monotonic()))
     if _kill(script, writer, ledger) != "confirmed" or script.restore_after_s is None:
         return
     time.sleep(script.restore_after_s)
-    answer = _ask(script, "restore", writer.restore, ledger)
+    answer = _ask(script, "restore", restorer.restore, ledger)
     if answer == "confirmed" and script.kill_again:
         _kill(script, writer, ledger)
 
