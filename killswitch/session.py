@@ -189,7 +189,7 @@ class Session:
                 )
             self._resync()
             return -1.0
-        answer = self._take_in(change)
+        answer = self._take_in(change, started_s)
         if answer == "known":
             return -1.0
         self.follower.on_change()
@@ -209,10 +209,10 @@ class Session:
                 self.noticed_s.clear()
             self.noticed_s[record.change_id] = wall_s()
 
-    def _take_in(self, change: Change) -> Applied:
-        view, proof = self.follower.view, self.proof
+    def _take_in(self, change: Change, started_s: float) -> Applied:
+        view, proof, until_s = self.follower.view, self.proof, started_s + self.follower.record.lease_s
         if proof is None or change.new is not None:  # a kill needs no proof, and is not kept waiting for any
-            return view.apply(change, now_s=wall_s(), proven=proof is None)
+            return view.apply(change, now_s=wall_s(), proven=proof is None, notice_until_s=until_s)
         self._pick_up_all_replies()
         now_s = wall_s()
         return view.apply(

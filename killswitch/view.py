@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from killswitch.revocations import LEVELS, Change, Revocation, is_weaker
 from killswitch.snapshots import Snapshot
@@ -19,6 +19,14 @@ Applied = Literal["applied", "known", "gap"]
 # Present in every table, so that an empty name always leaves the fast path and is judged (and refused) with
 # care.
 _EMPTY_NAME: Final = ""
+
+
+class _Notice(NamedTuple):
+    """Until when a notice binds, the epoch that settles it, and what stood before."""
+
+    until_s: float
+    epoch: float
+    before: Revocation | None
 
 
 class View:
@@ -56,7 +64,7 @@ class View:
         self.epoch = 0
         self.anchor_id: str | None = None
         self.kept: set[Target] = set()
-        self.noticed: dict[Target, tuple[float, Revocation | None]] = {}
+        self.noticed: dict[Target, _Notice] = {}
         self.proven = proven
         self.regressed = False
         self.unreadable: tuple[str, ...] = ()
@@ -88,20 +96,23 @@ class View:
     def __len__(self) -> int:
         return sum(map(len, self.tables.values())) - len(self.tables) + (self.fleet is not None)
 
-    def notice(self, record: Revocation, until_s: float) -> bool:
+    def notice(self, record: Revocation, until_s: float, epoch: float = math.inf) -> bool:
         """Refuse by `record`, which is about to be written, until the change arrives; say whether that is news.
 
-        What does not arrive is dropped by :meth:`rebuilt` after `until_s`, on the clock that is given there.
+        What does not arrive is dropped by :meth:`rebuilt`: after `until_s`, on the clock that is given there, or with a
+        snapshot of `epoch` or later.
         """
-        held = self.get(record.target)
+        target, held = record.target, self.get(record.target)
         if held is not None and not _is_stricter(record, held):
             return False
-        before = self.noticed.get(record.target, (0.0, held))[1]
-        self.noticed[record.target] = (until_s, before)
-        self._put(record.target, record, keep=True)
+        before = self.noticed[target].before if target in self.noticed else held
+        self.noticed[target] = _Notice(until_s, epoch, before)
+        self._put(target, record, keep=True)
         return True
 
-    def apply(self, change: Change, *, now_s: float = 0.0, proven: bool = True) -> Applied:
+    def apply(
+        self, change: Change, *, now_s: float = 0.0, proven: bool = True, notice_until_s: float = math.inf
+    ) -> Applied:
         """Take in a change as it was pushed; O(1).
 
         Parameters
@@ -110,6 +121,8 @@ class View:
             Seconds since 1970: what has run out may be weakened by anybody.
         proven : bool
             False for a change that may not weaken anything, because nobody we trust stands behind it.
+        notice_until_s : float
+            How long a kill from ahead is enforced if the snapshot does not come; see :meth:`notice`.
 
         Returns
         -------
@@ -122,15 +135,15 @@ class View:
         held = self.settled(target)
         if change.epoch <= self.epoch:
             return "known" if _is_consistent(held, change) else "gap"
-        follows = change.epoch == self.epoch + 1
-        if follows or (change.new is not None and _is_stricter(change.new, held)):
-            noticed = self.noticed.pop(target, None)
-            if proven or held is None or not is_weaker(change.new, held, now_s):
-                self._put(target, change.new)
-            else:
-                self._keep(target, held, noticed is not None)
-        if not follows:
+        if change.epoch > self.epoch + 1:
+            if change.new is not None:
+                self.notice(change.new, notice_until_s, change.epoch)
             return "gap"
+        noticed = self.noticed.pop(target, None)
+        if proven or held is None or not is_weaker(change.new, held, now_s):
+            self._put(target, change.new)
+        else:
+            self._keep(target, held, noticed is not None)
         self.epoch, self.anchor_id = change.epoch, change.change_id
         return "applied"
 
@@ -166,7 +179,7 @@ class View:
                 or (lifted is not None and record.change_id not in lifted)
             ):
                 view._keep(record.target, record, True)
-        view._take_notices(self, lease_clock_s)
+        view._take_notices(self, lease_clock_s, snapshot.epoch)
         view.epoch, view.anchor_id = snapshot.epoch, snapshot.tip_id
         view.regressed = forked or bool(view.kept)
         view.unreadable = snapshot.unreadable
@@ -185,17 +198,17 @@ class View:
 
     def next_notice_s(self) -> float:
         """Return when the first notice ends, on the clock it was given on; inf without any."""
-        return min((until_s for until_s, _ in self.noticed.values()), default=math.inf)
+        return min((notice.until_s for notice in self.noticed.values()), default=math.inf)
 
     def settled(self, target: Target) -> Revocation | None:
         """Return what is held against `target`, leaving out a notice, which may come to nothing."""
-        return self.noticed[target][1] if target in self.noticed else self.get(target)
+        return self.noticed[target].before if target in self.noticed else self.get(target)
 
-    def _take_notices(self, older: View, lease_clock_s: float) -> None:
-        for target, (until_s, _) in older.noticed.items():
+    def _take_notices(self, older: View, lease_clock_s: float, epoch: int) -> None:
+        for target, notice in older.noticed.items():
             record = older.get(target)
-            if record is not None and until_s > lease_clock_s:
-                self.notice(record, until_s)
+            if record is not None and notice.until_s > lease_clock_s and notice.epoch > epoch:
+                self.notice(record, notice.until_s, notice.epoch)
 
     def _keep(self, target: Target, record: Revocation, is_missing: bool) -> None:
         self.kept.add(target)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from killswitch import Change, Revocation, Snapshot, Target
+from killswitch.revocations import is_weaker
 from killswitch.view import View
 
 NAMES = [Target("agent", "a"), Target("agent", "b"), Target("session", "a"), Target("fleet")]
@@ -182,3 +183,93 @@ def test_lifting_the_fleet_does_not_lift_what_cannot_be_read() -> None:
     view = View().rebuilt(Snapshot(1, dict(store.state), unreadable=("junk",)))
     view.apply(store.write(Target("fleet"), lift=True))
     assert view.barred
+
+
+KINDS = st.sampled_from(["step_up", "suspend", "revoke"])
+
+
+def record(target: Target, level: Any, number: int, expires_at_s: float | None = None) -> Revocation:
+    expires_at_s = (expires_at_s or 100.0) if level == "suspend" else None
+    return Revocation(target, level, "r", "b", 1.0, expires_at_s, f"c{number}", number)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(NAMES), st.none() | KINDS, st.floats(20, 200), st.booleans()), max_size=20),
+    st.floats(0, 10),
+)  # fmt: skip
+def test_nothing_unproven_ever_lets_go(steps: list[tuple[Target, Any, float, bool]], now_s: float) -> None:
+    """Whatever is pushed or shown without proof, what was refused now and later is refused now and later."""
+    view = View(proven=False).rebuilt(Snapshot(0, {}, certified=True), lifted=())
+    for number, (target, level, expires_at_s, is_push) in enumerate(steps, 1):
+        before = {held.target: held for held in view.revocations()}
+        new = None if level is None else record(target, level, number, expires_at_s)
+        if is_push:
+            change = Change(
+                view.epoch + 1, f"c{number}", level or "restore", target, None, new, "r", "b", 1.0
+            )
+            assert view.apply(change, now_s=now_s, proven=False) == "applied"
+        else:
+            view = view.rebuilt(
+                Snapshot(view.epoch + 1, {} if new is None else {target: new}), now_s=now_s, lifted=()
+            )
+        for held in before.values():
+            assert not is_weaker(view.get(held.target), held, now_s)
+
+
+def test_what_was_lifted_with_proof_goes_and_the_rest_stays() -> None:
+    one, other = record(NAMES[0], "revoke", 1), record(NAMES[1], "revoke", 2)
+    view = View().rebuilt(Snapshot(2, {NAMES[0]: one, NAMES[1]: other}, certified=True), lifted=())
+    view = view.rebuilt(Snapshot(3, {}), lifted={"c1"})
+    assert (set(held(view)), view.kept, view.regressed) == ({NAMES[1]}, {NAMES[1]}, True)
+
+
+def test_a_state_that_nobody_vouches_for_bars_everybody_who_starts_on_it_and_nobody_who_knew_better() -> None:
+    cold = View(proven=False).rebuilt(Snapshot(1, {}), lifted=())
+    assert cold.barred
+    warm = cold.rebuilt(Snapshot(1, {}, certified=True), lifted=())
+    assert not warm.barred
+    assert not warm.rebuilt(Snapshot(1, {}), lifted=()).barred
+
+
+def test_a_notice_binds_until_its_time_is_up_and_the_change_makes_it_last() -> None:
+    view = View()
+    assert view.notice(record(NAMES[0], "revoke", 1), until_s=5.0)
+    assert not view.notice(record(NAMES[0], "step_up", 1), until_s=9.0)
+    assert view.next_notice_s() == 5.0
+    assert set(held(view.rebuilt(Snapshot(0, {}), lease_clock_s=4.0))) == {NAMES[0]}
+    assert held(view.rebuilt(Snapshot(0, {}), lease_clock_s=5.0)) == {}
+    store = Store()
+    view.apply(store.write(NAMES[0]))
+    assert (view.noticed, set(held(view))) == ({}, {NAMES[0]})
+
+
+def test_a_notice_that_comes_to_nothing_leaves_what_stood_before() -> None:
+    store = Store()
+    store.write(NAMES[0], level="step_up")
+    view = store.view()
+    view.notice(record(NAMES[0], "revoke", 9), until_s=5.0)
+    view = view.rebuilt(store.snapshot(1), lease_clock_s=6.0)
+    assert held(view) == store.state
+
+
+def test_a_kill_from_ahead_that_the_store_does_not_know_is_dropped_with_the_snapshot() -> None:
+    store, forger = Store(), Store("forged")
+    for _ in range(3):
+        forger.write(NAMES[1])
+    view = store.view()
+    assert view.apply(forger.log[-1]) == "gap"
+    assert view.get(NAMES[1]) is not None
+    for _ in range(3):
+        store.write(NAMES[0])
+    assert set(held(view.rebuilt(store.snapshot(0), lifted=()))) == {NAMES[0]}
+
+
+def test_an_unproven_restoration_is_kept_through_a_notice() -> None:
+    store = Store()
+    store.write(NAMES[0], level="step_up")
+    view = store.view()
+    view.notice(record(NAMES[0], "revoke", 9), until_s=5.0)
+    assert view.apply(store.write(NAMES[0], lift=True), proven=False) == "applied"
+    kept = view.get(NAMES[0])
+    assert kept is not None
+    assert kept.level == "step_up"
