@@ -25,6 +25,7 @@ from killswitch.keyring import Keyring
 from killswitch.points import PointRecord
 from killswitch.registration import default_name, point_record
 from killswitch.sentinel import Sentinel
+from killswitch.revocations import Revocation
 from killswitch.store import PREFIX, Keys
 from killswitch.targets import Kind, Target
 from killswitch.watch import Watch
@@ -292,6 +293,10 @@ class Guard:
             return None
         except Refused as refused:
             return refused
+
+    def is_announced(self, revocation: Revocation) -> bool:
+        """Return whether `revocation` is only announced yet: refused, but its record may never be written."""
+        return revocation.target in self._follower.view.noticed
 
     def lease_until_s(self) -> float:
         """Return when the lease runs out, on :data:`~killswitch.clocks.lease_clock_s`. For watches."""
