@@ -24,8 +24,8 @@ from killswitch.judgement import Names, judge, named, touches, touches_version
 from killswitch.keyring import Keyring
 from killswitch.points import PointRecord
 from killswitch.registration import default_name, point_record
-from killswitch.sentinel import Sentinel
 from killswitch.revocations import Revocation
+from killswitch.sentinel import Sentinel
 from killswitch.store import PREFIX, Keys
 from killswitch.targets import Kind, Target
 from killswitch.watch import Watch
