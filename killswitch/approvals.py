@@ -118,7 +118,7 @@ class Approval:
 
     @classmethod
     def decode(cls, data: bytes) -> Approval:
-        """Return the vote in `data`; raises BadRecord for anything else. Whether it counts, :func:`voters` says."""
+        """Return the vote in `data`; raises BadRecord for anything else. Whether it counts, :func:`counted` says."""
         return approval_from(_parse(data))
 
 
@@ -136,10 +136,10 @@ def approve(petition: Petition, signer: Signer, now_s: float) -> Approval:
     return Approval(petition, signer.key_id, at_s, signer.sign(_message(petition, at_s)))
 
 
-def voters(
+def counted(
     keyring: Keyring, target: Target, lifts: str, approvals: Iterable[Approval], now_s: float | None = None
-) -> list[PublicKey]:
-    """Return the keys whose valid votes lift exactly the record `lifts` of `target`, each once.
+) -> tuple[Approval, ...]:
+    """Return the votes that count for lifting exactly the record `lifts` of `target`, one of each key.
 
     Parameters
     ----------
@@ -153,23 +153,30 @@ def voters(
         Pass over also those for petitions that have run out by then (seconds since 1970). Points leave it out: they
         judge a restoration alike whenever they hear of it.
     """
-    found: dict[str, PublicKey] = {}
+    found: dict[str, Approval] = {}
     for approval in approvals:
         petition = approval.petition
         if petition.target != target or petition.lifts != lifts or approval.key_id in found:
             continue
         if max(approval.at_s, now_s or 0.0) > petition.expires_at_s:
             continue
-        key = keyring.signed(approval.key_id, approval.signature, _message(petition, approval.at_s))
-        if key is not None:
-            found[key.id] = key
-    return list(found.values())
+        if keyring.signed(approval.key_id, approval.signature, _message(petition, approval.at_s)):
+            found[approval.key_id] = approval
+    return tuple(found.values())
+
+
+def voters(
+    keyring: Keyring, target: Target, lifts: str, approvals: Iterable[Approval], now_s: float | None = None
+) -> list[PublicKey]:
+    """Return the keys whose votes count for lifting `lifts` of `target`, each once; see :func:`counted`."""
+    keys = (keyring.key(approval.key_id) for approval in counted(keyring, target, lifts, approvals, now_s))
+    return [key for key in keys if key is not None]
 
 
 def missing(
     keyring: Keyring, target: Target, lifts: str, approvals: Iterable[Approval], now_s: float | None = None
 ) -> int:
-    """Return how many more operators have to vote before `lifts` of `target` may be lifted; see :func:`voters`."""
+    """Return how many more operators have to vote before `lifts` of `target` may be lifted; see :func:`counted`."""
     needed = 0 if is_canary(target) else keyring.quorum_for(target.kind)
     return keyring.short(voters(keyring, target, lifts, approvals, now_s), needed)
 
@@ -177,7 +184,7 @@ def missing(
 def is_approved(
     keyring: Keyring, target: Target, lifts: str, approvals: Iterable[Approval], now_s: float | None = None
 ) -> bool:
-    """Return whether enough different keys voted to lift the record `lifts` of `target`; see :func:`voters`."""
+    """Return whether enough different keys voted to lift the record `lifts` of `target`; see :func:`counted`."""
     return missing(keyring, target, lifts, approvals, now_s) == 0
 
 
