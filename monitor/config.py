@@ -83,6 +83,13 @@ class KillSwitch(_Section):
     contain_timeout_s: Annotated[float, Field(gt=0, le=60)] = 2.0
 
 
+class Drill(_Section):
+    """The drills that show whether a kill would be enforced, before it is needed."""
+
+    interval_s: Annotated[float, Field(ge=0)] = 3600.0
+    promise_ms: Annotated[float, Field(gt=0, le=60_000)] = 1000.0
+
+
 class Feed(_Section):
     """The live websocket feed."""
 
@@ -99,6 +106,7 @@ class Config(_Section):
     detection: Detection = Detection()
     response: Response = Response()
     killswitch: KillSwitch = KillSwitch()
+    drill: Drill = Drill()
     feed: Feed = Feed()
 
 

@@ -25,6 +25,8 @@ from monitor.engines.embedded import EmbeddedEngine
 from monitor.errors import DaemonError
 from monitor.intake.dead_letters import DeadLetters
 from monitor.intake.observation import Observer
+from monitor.kill.drill_log import DrillLog
+from monitor.kill.drills import Drills, run_drills
 from monitor.kill.keys import open_keys
 from monitor.kill.killer import Killer
 from monitor.kill.store import Store, open_store
@@ -75,7 +77,8 @@ async def serve(options: Options) -> None:
         Switch(store.url, signer=keys.signer, keyring=keys.keyring, journal=journal) as switch,
     ):
         await asyncio.to_thread(warm_up)
-        async with _services(options.config, state, switch) as services:
+        drills = Drills(DrillLog(state.path / "drills.ndjson", keys.signer, keys.keyring))
+        async with _services(options.config, state, switch, drills) as services:
             with _following(services):
                 await _serve_http(options, state, services, store)
 
@@ -84,6 +87,7 @@ async def _serve_http(options: Options, state: StateDir, services: Services, sto
     listener = _listen(options)
     server = _Server(_http_config(services))
     looking = asyncio.create_task(_look_after_store(services, store), name="look")
+    drilling = asyncio.create_task(run_drills(services), name="drill")
     failing = asyncio.create_task(services.engine.failed(), name="engine")
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="http")
     address = Address(_http_url(listener), store.url, os.getpid(), store.point_url)
@@ -94,7 +98,8 @@ async def _serve_http(options: Options, state: StateDir, services: Services, sto
         server.should_exit = True
         announcing.cancel()
         looking.cancel()
-        await asyncio.gather(serving, announcing, return_exceptions=True)
+        drilling.cancel()
+        await asyncio.gather(serving, announcing, drilling, return_exceptions=True)
         state.retract()
     for task in (serving, failing, looking):
         if task.done() and not task.cancelled():
@@ -123,7 +128,9 @@ class _Effects:
 
 
 @contextlib.asynccontextmanager
-async def _services(config: Config, state: StateDir, switch: Switch) -> AsyncIterator[Services]:
+async def _services(
+    config: Config, state: StateDir, switch: Switch, drills: Drills
+) -> AsyncIterator[Services]:
     feed_log = SegmentedLog(state.path / "feed", segment_bytes=config.log.segment_bytes)
     shown = await asyncio.to_thread(read_shown, feed_log)
     feed = Feed(
@@ -147,6 +154,7 @@ async def _services(config: Config, state: StateDir, switch: Switch) -> AsyncIte
                     killer=killer,
                     observer=Observer(state.secret(), store_args=config.log.store_args == "full"),
                     dead_letters=DeadLetters(state.path / "dead-letters.ndjson"),
+                    drills=drills,
                 )
     feed_log.close()
 
@@ -170,7 +178,7 @@ def _following(services: Services) -> Iterator[None]:
     """Bring every change and acknowledgement from the store's own log into ours, whoever wrote it."""
     loop = asyncio.get_running_loop()
     stop = threading.Event()
-    acknowledgements = Acknowledgements()
+    acknowledgements = Acknowledgements(services.kill_latency.observe)
 
     def on_change(change: Change) -> None:
         acknowledgements.note_change(change)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Final, Literal, NamedTuple
 
 
@@ -10,8 +13,38 @@ class Metric(NamedTuple):
     """One metric without labels."""
 
     name: str
-    kind: Literal["counter", "gauge"]
+    kind: Literal["counter", "gauge", "histogram"]
     help: str
+
+
+class Histogram:
+    """Counts of observed values by size. One thread observes; any thread may render.
+
+    Parameters
+    ----------
+    bounds : tuple of float
+        Upper ends of the buckets, rising; a value on a bound belongs to the bucket below it, as Prometheus has it.
+    """
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count a value."""
+        self._counts[bisect_left(self.bounds, value)] += 1
+        self._sum += value
+
+    def lines(self, name: str) -> list[str]:
+        """Return the samples: a cumulative count for each bucket, the sum, and the count."""
+        below = list(accumulate(self._counts))
+        ends = [*(f"{bound:g}" for bound in self.bounds), "+Inf"]
+        return [
+            *(f'{name}_bucket{{le="{end}"}} {count}' for end, count in zip(ends, below, strict=True)),
+            f"{name}_sum {self._sum!r}",
+            f"{name}_count {below[-1]}",
+        ]
 
 
 ACTIONS: Final = Metric("killcord_actions_total", "counter", "Actions that were scored since the log began.")
@@ -33,6 +66,23 @@ PAUSED: Final = Metric(
 STORE: Final = Metric("killcord_store_reachable", "gauge", "1 while the revocation store answers.")
 EPOCH: Final = Metric("killcord_epoch", "gauge", "Number of the last change of the revocation state seen.")
 FSYNCS: Final = Metric("killcord_log_syncs_total", "counter", "Group commits of the action log since start.")
+KILL_READY: Final = Metric(
+    "killcord_kill_ready",
+    "gauge",
+    "1 if the store answers, and in a recent drill every point that lives now stopped a canary in time.",
+)
+DRILL_FAILURES: Final = Metric("killcord_drill_failures_total", "counter", "Drills that failed since start.")
+DRILL_AGE: Final = Metric(
+    "killcord_drill_age_seconds", "gauge", "Time since the last drill of all points; +Inf if there was none."
+)
+KILL_LATENCY: Final = Metric(
+    "killcord_kill_latency_seconds",
+    "histogram",
+    "From a change's push, as the daemon saw it, to each point's acknowledgement; kills, restorations and drills.",
+)
+KILL_LATENCY_BOUNDS_S: Final = (
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0,
+)  # fmt: skip
 
 ALL: Final = (
     ACTIONS,
@@ -48,16 +98,28 @@ ALL: Final = (
     STORE,
     EPOCH,
     FSYNCS,
+    KILL_READY,
+    DRILL_FAILURES,
+    DRILL_AGE,
 )
+HISTOGRAMS: Final = (KILL_LATENCY,)
 
 
-def render(values: Mapping[Metric, float]) -> str:
+def render(values: Mapping[Metric, float], histograms: Mapping[Metric, Histogram]) -> str:
     """Return the exposition text; every metric must have a value."""
     lines = []
     for metric in ALL:
         lines += [
             f"# HELP {metric.name} {metric.help}",
             f"# TYPE {metric.name} {metric.kind}",
-            f"{metric.name} {float(values[metric])!r}",  # exact: a counter may not lose its last digits
+            f"{metric.name} {_exact(values[metric])}",
         ]
+    for metric in HISTOGRAMS:
+        lines += [f"# HELP {metric.name} {metric.help}", f"# TYPE {metric.name} {metric.kind}"]
+        lines += histograms[metric].lines(metric.name)
     return "\n".join(lines) + "\n"
+
+
+def _exact(value: float) -> str:
+    """Return every digit (a counter may not lose its last ones); infinity as Prometheus writes it."""
+    return "+Inf" if value == math.inf else repr(float(value))

@@ -14,9 +14,11 @@ from monitor.config import Config
 from monitor.engines.embedded import EmbeddedEngine
 from monitor.intake.dead_letters import DeadLetters
 from monitor.intake.observation import Observer
+from monitor.kill.drills import Drills
 from monitor.kill.killer import Killer
+from monitor.kill.readiness import Readiness, drill_fields, readiness
 from monitor.live.feed import Feed
-from monitor.metrics import Metric
+from monitor.metrics import KILL_LATENCY_BOUNDS_S, Histogram, Metric
 
 
 @dataclass
@@ -45,6 +47,8 @@ class Services:
     observer: Observer
     dead_letters: DeadLetters
     store: StoreHealth = field(default_factory=StoreHealth)
+    drills: Drills = field(default_factory=Drills)
+    kill_latency: Histogram = field(default_factory=lambda: Histogram(KILL_LATENCY_BOUNDS_S))
     _pace: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=10))
 
     def note_pace(self) -> None:
@@ -55,6 +59,7 @@ class Services:
         """Return the `status` message's content."""
         pipeline = self.engine.pipeline
         agents = pipeline.inventory.all()
+        ready = self.readiness()
         return {
             "actions": self.engine.actions,
             "actions_per_s": round(self._actions_per_s(), 1),
@@ -68,7 +73,20 @@ class Services:
             "kills_paused": pipeline.is_paused(time.time()),
             "backlog": self.engine.backlog,
             "mode": self.config.response.mode,
+            "kill_ready": ready.ready,
+            "kill_ready_why": ready.why,
+            "last_drill": drill_fields(self.drills.log.newest()),
         }
+
+    def readiness(self) -> Readiness:
+        """Return whether a kill would be enforced now, as far as drills have shown."""
+        return readiness(
+            self.drills.log.newest(),
+            now_s=time.time(),
+            interval_s=self.config.drill.interval_s,
+            reachable=self.store.reachable,
+            points=self.store.points,
+        )
 
     def metrics(self) -> dict[Metric, float]:
         """Return every metric's value."""
@@ -87,7 +105,14 @@ class Services:
             metrics.STORE: self.store.reachable,
             metrics.EPOCH: self.engine.epoch,
             metrics.FSYNCS: self.engine.syncs,
+            metrics.KILL_READY: status["kill_ready"],
+            metrics.DRILL_FAILURES: self.drills.failures,
+            metrics.DRILL_AGE: self.drills.age_s(time.time()),
         }
+
+    def histograms(self) -> dict[Metric, Histogram]:
+        """Return every histogram."""
+        return {metrics.KILL_LATENCY: self.kill_latency}
 
     def _calibrated(self) -> int:
         pipeline = self.engine.pipeline

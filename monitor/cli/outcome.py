@@ -5,14 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Callable
 
 from killswitch import Ack, Containment, Outcome, Switch
 from monitor.cli.main import DONE, REFUSED
+from monitor.kill.keys import known_keys
 from monitor.kill.outcomes import outcome_fields
 from monitor.state_dir import StateDir
 
 Change = Callable[[Switch, Callable[[Ack], None]], tuple[Outcome, Containment]]
+
+MAX_NAMED = 30  # more confirmations than this are counted, not listed: the answer must stay on the screen
 
 
 def store_url(options: argparse.Namespace) -> str:
@@ -20,27 +24,49 @@ def store_url(options: argparse.Namespace) -> str:
     return options.redis or StateDir.existing(options.state).address().redis_url
 
 
+def open_switch(options: argparse.Namespace, timeout_s: float) -> Switch:
+    """Return a switch on that store, with the daemon's key where this user may read it."""
+    keys = known_keys(options.state)
+    return Switch(store_url(options), timeout_s=timeout_s, signer=keys.signer, keyring=keys.keyring)
+
+
 def change_and_tell(options: argparse.Namespace, change: Change) -> int:
-    """Do it straight at the store, which works without a daemon too; 1 unless every live point confirmed."""
-    live = not options.json and sys.stderr.isatty()
-    confirmed = 0
+    """Do it straight at the store, which works without a daemon too, and return the exit status.
 
-    def on_ack(ack: Ack) -> None:
-        nonlocal confirmed
-        confirmed += 1
-        if live:
-            print(f"\r  {confirmed} confirmed, last {ack.name}\033[K", end="", file=sys.stderr, flush=True)
-
-    with Switch(store_url(options), timeout_s=max(2.0, options.timeout)) as switch:
-        outcome, containment = change(switch, on_ack)
-    if live and confirmed:
-        print("\r\033[K", end="", file=sys.stderr)
+    0 only if every live point confirmed. A kill that nobody is known to enforce is 1 as well, unless
+    `--allow-no-points` was said: whoever is called at night must not read "done" where nothing was stopped.
+    """
+    shown = _Shown(is_live=not options.json and sys.stderr.isatty())
+    with open_switch(options, timeout_s=max(2.0, options.timeout)) as switch:
+        outcome, containment = change(switch, shown.note)
     print(
         json.dumps(outcome_fields(options.target, outcome, containment))
         if options.json
         else _sentence(options, outcome, containment)
     )
-    return DONE if containment.contained else REFUSED
+    may_be_nobody = getattr(options, "allow_no_points", True)
+    return DONE if containment.contained and (containment.total or may_be_nobody) else REFUSED
+
+
+class _Shown:
+    """The confirmations as they come, on a terminal."""
+
+    def __init__(self, is_live: bool) -> None:
+        self._is_live = is_live
+        self._started_s = time.monotonic()
+        self._seen: set[str] = set()
+
+    def note(self, ack: Ack) -> None:
+        """Show a confirmation; each point once."""
+        if not self._is_live or ack.point in self._seen:
+            return
+        self._seen.add(ack.point)
+        if len(self._seen) <= MAX_NAMED:
+            after_ms = (time.monotonic() - self._started_s) * 1e3
+            own = "" if ack.latency_ms is None else f", {ack.latency_ms:.1f} ms by its own clock"
+            print(f"  {ack.name} after {after_ms:.1f} ms{own}", file=sys.stderr, flush=True)
+        elif len(self._seen) % 100 == 0:
+            print(f"  … {len(self._seen)} confirmed", file=sys.stderr, flush=True)
 
 
 def _sentence(options: argparse.Namespace, outcome: Outcome, containment: Containment) -> str:

@@ -136,7 +136,7 @@ export class Store {
   }
 
   #transition(transition) {
-    if (!transition?.target) return;
+    if (!transition?.target || transition.drill) return; // a drill's canary is nobody
     this.transitionCount += 1;
     this.transitions.push(transition);
     this.transitions.splice(0, this.transitions.length - TRANSITIONS_MAX);

@@ -22,6 +22,7 @@ import msgspec
 
 from detectors import STATE_VERSION
 from killswitch import Change
+from killswitch.approvals import is_canary
 from killswitch.codec import decode_change, encode_change
 from monitor.config import Config
 from monitor.core.alerts import Alert
@@ -381,5 +382,6 @@ def transition_message(change: Change) -> dict[str, Any]:
             "at": change.at_s,
             "expires_at": new.expires_at_s if new else None,
             "evidence": list(new.evidence) if new else [],
+            "drill": is_canary(change.target),
         },
     }

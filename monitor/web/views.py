@@ -93,7 +93,8 @@ async def readyz(request: Request) -> Response:
 async def get_metrics(request: Request) -> Response:
     """Answer in the Prometheus text format."""
     return PlainTextResponse(
-        render(services(request).metrics()), media_type="text/plain; version=0.0.4; charset=utf-8"
+        render(services(request).metrics(), services(request).histograms()),
+        media_type="text/plain; version=0.0.4; charset=utf-8",
     )
 
 

@@ -32,7 +32,7 @@ class Impostor:
             self._keys.points, name, encode(PointRecord(name, name, "host", 1, "0", 60.0, wall_s()))
         )
         self._client.zadd(self._keys.seen, {name: wall_s()})
-        self._heard = self._client.pubsub(ignore_subscribe_messages=True)
+        self._heard = self._client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
         self._heard.subscribe(self._keys.changes)
         self._heard.get_message(timeout=5.0)
         self._stop = threading.Event()

@@ -24,6 +24,8 @@ false_alerts_per_agent_day = 0.2
 false_kills_per_agent_day = 0.02
 [log]
 checkpoint_interval_s = 1.0
+[drill]
+interval_s = 0.0
 """
 
 

@@ -26,12 +26,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def change(epoch: int) -> Change:
-    return Change(epoch, f"c-{epoch}", "restore", Target("agent", "a"), None, None, "because", "alice", 0.0)
+def change(epoch: int, target: Target = Target("agent", "a")) -> Change:  # noqa: B008 - frozen
+    return Change(epoch, f"c-{epoch}", "restore", target, None, None, "because", "alice", 0.0)
 
 
 def ack(epoch: int, point: str = "p1") -> Ack:
-    return Ack(point, f"name of {point}", epoch, at_s=0.0, apply_us=1.0, how="push")
+    return Ack(point, f"name of {point}", epoch, 0.0, 1.0, "push", latency_ms=1.5, refuses=False)
 
 
 def test_latency_runs_from_the_push_and_points_are_counted_once(clock: Clock) -> None:
@@ -50,6 +50,9 @@ def test_latency_runs_from_the_push_and_points_are_counted_once(clock: Clock) ->
         "latency_ms": 0,
         "confirmed": 1,
         "live": 3,
+        "own_ms": 1.5,
+        "refuses": False,
+        "drill": False,
     }
 
 
@@ -70,3 +73,21 @@ def test_only_the_newest_changes_are_remembered(clock: Clock) -> None:
 
 def test_no_more_points_confirm_than_are_said_to_be_live() -> None:
     assert Acknowledgements().message(ack(3), live=0)["acknowledgement"]["live"] == 1
+
+
+def test_a_drills_change_is_marked_so() -> None:
+    known = Acknowledgements()
+    known.note_change(change(7, Target("session", "killcord-canary/1")))
+    assert known.message(ack(7), live=1)["acknowledgement"]["drill"] is True
+
+
+def test_each_points_latency_is_observed_once_for_each_change(clock: Clock) -> None:
+    observed: list[float] = []
+    known = Acknowledgements(observed.append)
+    for epoch in (7, 8):
+        known.note_change(change(epoch))
+        for point in ("p1", "p2", "p1"):
+            clock.now_s += 0.5
+            known.message(ack(epoch, point), live=2)
+    known.message(ack(3), live=2)
+    assert observed == [0.5, 1.0, 0.5, 1.0]
