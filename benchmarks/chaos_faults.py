@@ -107,6 +107,7 @@ THEFTS: Final = {
     "flushdb": 0.5,
     "hdel": 1.5,
     "replay_state": 1.0,
+    "replay_head": 0.7,
     "replay_all": 1.0,
 }
 """What somebody does to the store who may write to it, and how often."""
@@ -158,6 +159,7 @@ def _rob(world: World, fault: Fault) -> None:
         "flushdb": intruder.flush_db,
         "hdel": intruder.delete_records,
         "replay_state": intruder.replay_state,
+        "replay_head": intruder.replay_head,
         "replay_all": intruder.replay_all,
     }
     deeds[fault.kind](random.Random(fault.seed))

@@ -11,6 +11,7 @@ from killswitch.approvals import Approval, Petition, approve
 from killswitch.keyring import Keyring, PublicKey
 from killswitch.signing import Signer
 from killswitch.targets import Target
+from monitor.kill.keys import KEY_FILE, KEYRING_FILE
 
 OPERATORS: Final = ("alice", "bob")
 VOTE_VALID_S: Final = 60.0
@@ -26,14 +27,16 @@ class Keys:
     path: Path
 
     @classmethod
-    def generate(cls, directory: Path) -> Keys:
-        """Return fresh keys, with the keyring in a file of `directory`."""
+    def generate(cls, state: Path) -> Keys:
+        """Return fresh keys; the daemon's own and the keyring lie in its state directory, as if enrolled there."""
         daemon = Signer.generate("daemon")
         operators = tuple(Signer.generate(name) for name in OPERATORS)
         keyring = Keyring.founding(
             PublicKey.of(daemon, "daemon"), [PublicKey.of(operator, "operator") for operator in operators]
         )
-        path = directory / "keyring.json"
+        state.mkdir(mode=0o700, parents=True)
+        daemon.save(state / KEY_FILE)
+        path = state / KEYRING_FILE
         path.write_bytes(keyring.encode())
         path.chmod(0o600)
         return cls(daemon, operators, keyring, path)

@@ -225,12 +225,15 @@ class Intruder:
     def remember(self) -> None:
         """Keep a copy of all that is in the store, but for who is connected."""
         copy: dict[bytes, bytes] = {}
-        for key in self._client.scan_iter("killcord:*"):
-            if b"points" not in key and b"applied" not in key:
-                dump = self._client.dump(key)
-                if isinstance(dump, bytes):
-                    copy[key] = dump
+        for key in self._keys():
+            dump = self._client.dump(key)
+            if isinstance(dump, bytes):
+                copy[key] = dump
         self._snapshots = [*self._snapshots[-OLD_SNAPSHOTS + 1 :], copy]
+
+    def _keys(self) -> list[bytes]:
+        keys = self._client.scan_iter("killcord:*")
+        return [key for key in keys if b"points" not in key and b"applied" not in key]
 
     def flush_all(self, random_: random.Random) -> None:
         """Empty the server."""
@@ -250,17 +253,23 @@ class Intruder:
         """Put an older state hash in place of the present one, and nothing else."""
         self._put_back(random_, [b"killcord:state"])
 
+    def replay_head(self, random_: random.Random) -> None:
+        """Put an older epoch and signed head in place of the present ones, and nothing else."""
+        self._put_back(random_, [b"killcord:epoch", b"killcord:head"])
+
     def replay_all(self, random_: random.Random) -> None:
         """Put everything back as it was once: a genuine, signed, consistent past."""
-        self._put_back(random_, [])
+        self._put_back(random_, None)
 
-    def _put_back(self, random_: random.Random, keys: list[bytes]) -> None:
+    def _put_back(self, random_: random.Random, keys: list[bytes] | None) -> None:
+        """Put an older copy in the place of `keys`, by default of everything."""
         if not self._snapshots:
             return
         old = random_.choice(self._snapshots)
         pipeline = self._client.pipeline(transaction=True)
-        for key in keys or old:
+        for key in self._keys() if keys is None else keys:
             pipeline.delete(key)
+        for key in old if keys is None else keys:
             if key in old:
                 pipeline.restore(key, 0, old[key], replace=True)
         pipeline.execute()
