@@ -169,6 +169,8 @@ class WalkedTree:
     def kill(self, deadline_s: float) -> bool:
         """Kill all of it: frozen first, so that nothing forks away meanwhile."""
         if self._cgroup is not None:
+            self._cgroup.freeze(lease_clock_s())  # takes hold while we look, once, at what is killed
+            self.members()
             self._cgroup.kill()
         self._stop_rounds(deadline_s)
         clean = 0

@@ -25,23 +25,35 @@ MAX_PROCESSES: Final = 10_000  # security limit: a fork bomb's report must still
 
 @dataclass
 class Stop:
-    """One time that the program was stopped: times on the lease clock, in seconds."""
+    """One time that the program was stopped: times on the lease clock, in seconds.
+
+    ``complete`` says that all of it was seen frozen, or gone, within the time given.
+    """
 
     cause: str
     refused: Refused | None
     heard_s: float
     tree: Tree
     acted_s: float = field(default_factory=lease_clock_s)
-    done_s: float | None = None
+    frozen_s: float | None = None
+    gone_s: float | None = None
     thawed_s: float | None = None
     complete: bool = False
     processes: list[Process] = field(default_factory=list)
 
-    def done(self, *, complete: bool) -> None:
-        """Note that all is frozen or gone; the first time counts."""
-        if self.done_s is None:
-            self.done_s, self.complete = lease_clock_s(), complete
-            self.processes = list(self.tree.seen.values())[:MAX_PROCESSES]
+    def frozen(self, *, complete: bool) -> None:
+        """Note that all of it is frozen, or that not all was within the time given."""
+        self.frozen_s, self.complete = lease_clock_s(), complete
+        self._note_processes()
+
+    def gone(self) -> None:
+        """Note that nothing is left; the first time counts."""
+        if self.gone_s is None:
+            self.gone_s, self.complete = lease_clock_s(), True
+            self._note_processes()
+
+    def _note_processes(self) -> None:
+        self.processes = list(self.tree.seen.values())[:MAX_PROCESSES]
 
     def plain(self, wall_offset_s: float) -> dict[str, Any]:
         """Return it as JSON holds it; `wall_offset_s` turns the lease clock's times into seconds since 1970."""
@@ -57,7 +69,8 @@ class Stop:
             "heard_at_s": round(heard_at_s, 6),
             "written_to_heard_ms": None if revocation is None else _ms(revocation.at_s, heard_at_s),
             "first_signal_ms": _ms(self.heard_s, self.acted_s),
-            "all_stopped_ms": None if self.done_s is None else _ms(self.heard_s, self.done_s),
+            "all_frozen_ms": None if self.frozen_s is None else _ms(self.heard_s, self.frozen_s),
+            "all_gone_ms": None if self.gone_s is None else _ms(self.heard_s, self.gone_s),
             "complete": self.complete,
             "resumed_after_ms": None if self.thawed_s is None else _ms(self.heard_s, self.thawed_s),
             "generations": max((process.generation for process in processes), default=0),
@@ -110,7 +123,18 @@ class StopReport:
         self._started_s, self._method = lease_clock_s(), tree.method
 
     def begin(self, cause: str, refused: Refused | None, heard_s: float, tree: Tree) -> Stop:
-        """Note that it is being stopped, just before the first signal."""
+        """Note that it is being stopped, just before the first signal.
+
+        A change that was announced, and stopped it, and is now written, goes on with the same stop.
+        """
+        latest = self.latest
+        if (
+            latest is not None
+            and _change_id(refused) is not None
+            and _change_id(latest.refused) == _change_id(refused)
+        ):
+            latest.cause, latest.refused = cause, refused
+            return latest
         tree.seen.clear()
         self.stops.append(Stop(cause, refused, heard_s, tree))
         return self.stops[-1]
@@ -124,7 +148,7 @@ class StopReport:
         """Note that nothing is left of it."""
         self._gone_s, self._status = lease_clock_s(), status
         if self.latest is not None:
-            self.latest.done(complete=True)
+            self.latest.gone()
 
     def plain(self) -> dict[str, Any]:
         """Return all of it as JSON holds it; durations in milliseconds from when the point heard."""
@@ -173,10 +197,15 @@ def _line(stop: Stop, is_gone: bool) -> str:
     why = stop.cause if stop.refused is None else str(stop.refused)
     if stop.thawed_s is not None:
         return f"goes on after {_ms(stop.heard_s, stop.thawed_s) / 1e3:.1f} s ({why})"
-    took_ms = 0.0 if stop.done_s is None else _ms(stop.heard_s, stop.done_s)
+    done_s = stop.gone_s if is_gone else stop.frozen_s
+    took_ms = 0.0 if done_s is None else _ms(stop.heard_s, done_s)
     count = len(stop.processes)
     what = "ended" if is_gone else "frozen" if stop.complete else "frozen, but not all was seen to stop"
     return f"{what}, {count} process{'' if count == 1 else 'es'} in {took_ms:.1f} ms: {why}"
+
+
+def _change_id(refused: Refused | None) -> str | None:
+    return refused.revocation.change_id if isinstance(refused, Revoked) else None
 
 
 def _ms(from_s: float, to_s: float) -> float:

@@ -11,8 +11,9 @@ A supervised program is in one of six states:
 * ``killing``: SIGKILL, again and again until nothing is left.
 * ``gone``: nothing is left (or was ever run).
 
-The enforcement point's answer comes as one of four events (``allowed``, ``held``: held for approval or suspended,
-``revoked``, ``lost``: the lease ran out, or what is in force cannot be read), each time it may have changed.
+The enforcement point's answer comes as one of four events (``allowed``; ``held``: held for approval, suspended, or a
+revocation that was announced and is not written yet; ``revoked``; ``lost``: the lease ran out, or what is in force
+cannot be read), each time it may have changed.
 ``given_up`` is ``lost`` for whoever chose to kill then. ``signal`` asks the program to end (TERM, INT, HUP, QUIT came
 to the supervisor), ``terminal_stop`` is Ctrl-Z, ``grace_over`` the end of the grace, ``keeper_lost`` the death of the
 process in between, ``child_exited`` the end of the first process, ``tree_gone`` that of the last: what the program

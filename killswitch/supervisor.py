@@ -124,6 +124,7 @@ class Supervisor:
         watched = [self._woken, channel.fileno()] if channel.is_open() else [self._woken]
         ready, _, _ = select.select(watched, [], [], self._wait_s())
         self._beat()
+        self._judge()  # before signals: asked to end after a revocation was confirmed, it ends by that
         if self._woken in ready:
             for signum in self._signals():
                 self._take_signal(signum)
@@ -161,7 +162,9 @@ class Supervisor:
         except StepUpRequired as refused:
             return "held", refused
         except Revoked as refused:
-            return ("revoked" if refused.revocation.level == "revoke" else "held"), refused
+            # Freezing can be undone, killing cannot: an announcement may come to nothing, so only the record kills.
+            final = refused.revocation.level == "revoke" and not self._guard.is_announced(refused.revocation)
+            return ("revoked" if final else "held"), refused
         except Refused as refused:
             return ("given_up" if self._how.kill_on_lease_loss else "lost"), refused
         return "allowed", None
@@ -248,7 +251,7 @@ class Supervisor:
 
     def _freeze(self, event: Event, refused: Refused | None) -> None:
         stop = self._report.begin(event, refused, self._heard_s(), self._tree)
-        stop.done(complete=self._tree.freeze(lease_clock_s() + FREEZE_WITHIN_S))
+        stop.frozen(complete=self._tree.freeze(lease_clock_s() + FREEZE_WITHIN_S))
         self._refreeze_s = lease_clock_s() + _REFREEZE_S
         self._on_stop()
 
@@ -291,11 +294,9 @@ class Supervisor:
         self._grace_until_s = lease_clock_s() + self._how.grace_s
 
     def _kill(self, event: Event, refused: Refused | None) -> None:
-        stop = self._report.latest
-        if stop is None or stop.done_s is not None:
-            stop = self._report.begin(event, refused, self._heard_s(), self._tree)
+        stop = self._report.latest or self._report.begin(event, refused, self._heard_s(), self._tree)
         if self._tree.kill(lease_clock_s() + KILL_WITHIN_S):
-            stop.done(complete=True)
+            stop.gone()
         self._grace_until_s = lease_clock_s() + _KILL_AGAIN_S
 
     def _heard_s(self) -> float:
