@@ -7,6 +7,8 @@ so the same action can never raise two alerts, however often it is replayed.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
@@ -36,7 +38,10 @@ class ResponseTaken(msgspec.Struct, frozen=True):
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """One strange action. `p` is its calibrated p-value, `threshold_p` the one that the alert budget allows."""
+    """One strange action, or something wrong with the kill switch itself: the verdict says which.
+
+    `p` is the action's calibrated p-value, `threshold_p` the one that the alert budget allows.
+    """
 
     id: str
     ts: str
@@ -45,7 +50,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     tool: str
     action_id: str
     action_seq: int
-    verdict: Literal["anomalous", "blast_radius"]
+    verdict: Literal["anomalous", "blast_radius", "kill_refused", "store_damaged"]
     severity: Severity
     p: float | None
     threshold_p: float | None
@@ -66,3 +71,50 @@ def alert_id(agent_id: str, action_id: str, kind: str = "anomalous") -> str:
 def change_id(of_alert: str) -> str:
     """Return the id of the revocation that an alert causes; the store applies each id once."""
     return f"auto-{of_alert}"
+
+
+def refused_kill_alert(change_id: str, target: str, why: str, evidence: Sequence[str], now_s: float) -> Alert:
+    """Return the alert that an automatic kill can never be carried out, because it is no valid request."""
+    return switch_alert(
+        "kill_refused",
+        alert_id(target, change_id, "kill_refused"),
+        now_s,
+        title=f"the automatic kill of {target} could not be carried out: {why}",
+        expected="a kill that the store accepts",
+        why="the agent goes on: kill it by hand, and report this as a defect",
+        about=target.removeprefix("agent:"),
+        action_id=evidence[-1] if evidence else change_id,
+    )
+
+
+def switch_alert(
+    verdict: Literal["kill_refused", "store_damaged"],
+    own_id: str,
+    now_s: float,
+    *,
+    title: str,
+    expected: str,
+    why: str,
+    about: str,
+    action_id: str = "",
+    sentences: Sequence[str] = (),
+) -> Alert:
+    """Return a critical alert about the kill switch itself, on which people have to act."""
+    return Alert(
+        id=own_id,
+        ts=datetime.fromtimestamp(now_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        agent_id=about,
+        session_id=None,
+        tool="kill switch",
+        action_id=action_id or own_id,
+        action_seq=0,
+        verdict=verdict,
+        severity="critical",
+        p=None,
+        threshold_p=None,
+        title=title,
+        reasons=tuple(
+            ReasonText("kill switch", sentence, expected, 1.0, sentence) for sentence in sentences or (title,)
+        ),
+        response=ResponseTaken("alert", "none", "none", why),
+    )

@@ -104,12 +104,12 @@ class Pipeline:
             self._bank.learn([_number(held.agent_id)], [held.features], 1.0)
             self._river.learn(held.agent_id, held.features)
 
-    def withdraw(self, request: RevocationRequest) -> None:
-        """Take note that a request will not be carried out: its agent is not stopped, and the guard counts nothing."""
-        agent_id = request.target.removeprefix("agent:")
-        if self._stopped.get(agent_id) == request.change_id:
+    def withdraw(self, change_id: str, target: str, at_s: float) -> None:
+        """Take note that a kill decided at `at_s` will not be carried out: its agent is not stopped."""
+        agent_id = target.removeprefix("agent:")
+        if self._stopped.get(agent_id) == change_id:
             del self._stopped[agent_id]
-            self._policy.withdraw(request.at_s)
+            self._policy.withdraw(at_s)
 
     def transition(self, change: Change) -> None:
         """Take note that an agent was stopped or restored: a stopped agent teaches nothing and is not killed twice."""

@@ -22,18 +22,17 @@ import msgspec
 
 from detectors import STATE_VERSION
 from killswitch import Change
-from killswitch.approvals import is_canary
 from killswitch.codec import decode_change, encode_change
 from monitor.config import Config
-from monitor.core.alerts import Alert
+from monitor.core.alerts import refused_kill_alert
 from monitor.core.pipeline import Outcomes, Pipeline, RevocationRequest
 from monitor.errors import LogError
 from monitor.intake.observation import Observation, plain
 from monitor.intake.seen_ids import SeenIds
-from monitor.live.feed import now_text
+from monitor.live.messages import alert_message, transition_message
 from monitor.record import entries
 from monitor.record.checkpoint import FOREIGN, Checkpoint, read_any_checkpoint, write_checkpoint
-from monitor.record.entries import Actions, Entry, Judgement, Transition
+from monitor.record.entries import Actions, Entry, Judgement, Transition, Withdrawal
 from monitor.record.group_commit import GroupCommit
 from monitor.record.segments import Frame, Record, SegmentedLog
 from monitor.state_dir import StateDir
@@ -110,6 +109,9 @@ class EmbeddedEngine:
         self.alerts = 0
         self.epoch = shown.epoch
         self.seq = 0
+        self.unrecorded_changes = 0
+        self._withdrawn: set[str] = set()  # of this run: replaying a kill has it refused once more
+        self._is_recovered = asyncio.Event()
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -120,6 +122,7 @@ class EmbeddedEngine:
         await self._commit.__aenter__()
         self._checkpoint_due_s = time.monotonic() + self._config.log.checkpoint_interval_s
         self._scorer = asyncio.create_task(self._score(), name="score")
+        self._is_recovered.set()
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -196,8 +199,28 @@ class EmbeddedEngine:
         await self._enqueue(Judgement(time.time(), alert_id, verdict, by, reason))
 
     async def note_change(self, change: Change) -> None:
-        """Record a change of the revocation state, in the order of its epochs."""
-        await self._enqueue(Transition(time.time(), encode_change(change)))
+        """Record a change of the revocation state, in the order of its epochs; raises `LogError` if that fails."""
+        try:
+            await self._enqueue(Transition(time.time(), encode_change(change)))
+        except LogError:
+            self.unrecorded_changes += 1
+            log.critical(
+                "change %d (%s of %s) is in force, but could not be recorded; see the disk of the state "
+                "directory",
+                change.epoch,
+                change.kind,
+                change.target,
+            )
+            raise
+
+    async def withdraw(self, request: RevocationRequest, why: str) -> None:
+        """Record that an automatic kill can never be carried out, so that its agent does not count as stopped."""
+        await self._is_recovered.wait()
+        if request.change_id not in self._withdrawn:
+            evidence = list(request.evidence)
+            await self._enqueue(
+                Withdrawal(time.time(), request.change_id, request.target, request.at_s, evidence, why)
+            )
 
     def _enqueue(self, entry: Entry) -> asyncio.Future[int]:
         return self._commit.enqueue(Record(entries.encode(entry), entries.count(entry)))
@@ -240,6 +263,8 @@ class EmbeddedEngine:
                 await self._see_to(outcomes, is_history=first_seq <= self._history_to)
             case Judgement():
                 self.pipeline.judge(entry.alert_id, entry.verdict)
+            case Withdrawal():
+                await self._withdraw(entry, is_history=first_seq <= self._history_to)
             case Transition():
                 await self._transition(decode_change(entry.change))
         self.seq = first_seq + entries.count(entry) - 1
@@ -247,7 +272,7 @@ class EmbeddedEngine:
     async def _see_to(self, outcomes: Outcomes, *, is_history: bool) -> None:
         for request in outcomes.requests:  # the kill first: telling people can wait for the disk
             if is_history or self._was_told_otherwise(request):
-                self.pipeline.withdraw(request)
+                self.pipeline.withdraw(request.change_id, request.target, request.at_s)
             else:
                 self._effects.request(request)
         news = [alert_message(alert) for alert in outcomes.alerts if alert.id not in self._shown.alert_ids]
@@ -261,6 +286,15 @@ class EmbeddedEngine:
         """
         told = any(alert_id in self._shown.alert_ids for alert_id in request.evidence)
         return told and request.change_id not in self._shown.change_ids
+
+    async def _withdraw(self, entry: Withdrawal, *, is_history: bool) -> None:
+        if entry.change_id in self._withdrawn:
+            return
+        self._withdrawn.add(entry.change_id)
+        self.pipeline.withdraw(entry.change_id, entry.target, entry.at_s)
+        alert = refused_kill_alert(entry.change_id, entry.target, entry.why, entry.evidence, entry.now_s)
+        if not is_history and alert.id not in self._shown.alert_ids:
+            await self._effects.publish([alert_message(alert)])
 
     async def _transition(self, change: Change) -> None:
         self.pipeline.transition(change)
@@ -357,31 +391,3 @@ class EmbeddedEngine:
         """Name whatever a state can be taken up under. Budgets and modes are not part: models outlive them."""
         detection = self._config.model_dump_json(include={"detection": {"river", "max_agents"}})
         return hashlib.sha256(f"{FORMAT}|{STATE_VERSION}|{self._seed}|{detection}".encode()).hexdigest()
-
-
-def alert_message(alert: Alert) -> dict[str, Any]:
-    """Return the feed message of an alert."""
-    return {"type": "alert", "ts": now_text(), "alert": msgspec.to_builtins(alert)}
-
-
-def transition_message(change: Change) -> dict[str, Any]:
-    """Return the feed message of a change of the revocation state."""
-    new = change.new
-    return {
-        "type": "transition",
-        "ts": now_text(),
-        "transition": {
-            "epoch": change.epoch,
-            "change_id": change.change_id,
-            "target": str(change.target),
-            "kind": change.kind,
-            "level": new.level if new else None,
-            "previous_level": change.previous.level if change.previous else None,
-            "reason": change.reason,
-            "by": change.by,
-            "at": change.at_s,
-            "expires_at": new.expires_at_s if new else None,
-            "evidence": list(new.evidence) if new else [],
-            "drill": is_canary(change.target),
-        },
-    }

@@ -30,12 +30,12 @@ from killswitch import KillswitchError, Switch
 from monitor.config import Config
 from monitor.core.alerts import Alert
 from monitor.engines.calm_log import calm_the_log
-from monitor.engines.embedded import alert_message
 from monitor.engines.kafka_address import KafkaAddress, parse_kafka_address, require_topics
 from monitor.engines.shard import Shard
 from monitor.errors import DaemonError
 from monitor.kill.killer import Killer
 from monitor.kill.store import Store, open_store
+from monitor.live.messages import alert_message
 from monitor.state_dir import Address, StateDir
 
 log = logging.getLogger("killcord.cluster")

@@ -123,7 +123,7 @@ class Shard:
 
     def _ask(self, request: RevocationRequest) -> None:
         if request.change_id in self._lifted:  # a repeated record, and the agent has been restored since
-            self._pipeline.withdraw(request)
+            self._pipeline.withdraw(request.change_id, request.target, request.at_s)
         else:
             self._request(request)
 

@@ -36,7 +36,18 @@ class Transition(msgspec.Struct, frozen=True, array_like=True, tag="transition")
     change: bytes
 
 
-Entry = Actions | Judgement | Transition
+class Withdrawal(msgspec.Struct, frozen=True, array_like=True, tag="withdrawal"):
+    """An automatic kill, decided at `at_s`, that the store can never carry out, because it is no request."""
+
+    now_s: float
+    change_id: str
+    target: str
+    at_s: float
+    evidence: list[str]
+    why: str
+
+
+Entry = Actions | Judgement | Transition | Withdrawal
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Entry] = msgspec.msgpack.Decoder(Entry)

@@ -16,7 +16,7 @@ from monitor.intake.observation import Observation
 from monitor.live.feed import Feed, stored_messages
 from monitor.live.shown import read_shown
 from monitor.record import entries
-from monitor.record.entries import Actions, Judgement, Transition
+from monitor.record.entries import Actions, Judgement, Transition, Withdrawal
 from monitor.record.segments import SegmentedLog
 from monitor.state_dir import StateDir, write_private
 from tests.monitor.streams import SECRET
@@ -108,6 +108,8 @@ def uninterrupted(state: Path, config: Config) -> tuple[Pipeline, list[Outcomes]
                 outcomes.append(pipeline.step(observations, now_s, first_seq=frame.first_seq))
             case Judgement(_, alert, verdict):
                 pipeline.judge(alert, verdict)
+            case Withdrawal(_, change_id, target, at_s):
+                pipeline.withdraw(change_id, target, at_s)
             case Transition(_, change):
                 pipeline.transition(decode_change(change))
     log.close()

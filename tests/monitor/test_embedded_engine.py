@@ -159,6 +159,46 @@ async def test_a_change_is_shown_once_and_its_epoch_kept(tmp_path: Path) -> None
         assert again.effects.published == []
 
 
+# -- kills that are none ---------------------------------------------------------------------------------------------
+
+
+async def test_a_kill_that_is_no_request_frees_its_agent_and_people_are_told_once(tmp_path: Path) -> None:
+    """Also after a crash, when the log is replayed and the kill is refused once more."""
+    async with Node(tmp_path / "first", configured()) as node:
+        await ingest(node, *story())
+        await node.scored()
+        request = node.effects.requests[-1]
+        agent_id = request.target.removeprefix("agent:")
+        assert agent_id in node.engine.pipeline.dump()["stopped"]
+        await asyncio.gather(*(node.engine.withdraw(request, "reason: too long") for _ in range(2)))
+        await node.engine.withdraw(request, "reason: too long")
+        await until(lambda: agent_id not in node.engine.pipeline.dump()["stopped"])
+        await ingest(node, habits(20, first=WARM + 400))
+        await node.scored()
+        (alert,) = [a["alert"] for a in node.effects.published if a["alert"]["verdict"] == "kill_refused"]
+        assert (alert["agent_id"], alert["severity"]) == (agent_id, "critical")
+        assert "reason: too long" in alert["title"]
+        image = node.image(tmp_path / "image")
+    async with Node(image, configured()) as again:
+        assert request in again.effects.requests, "replay asks for it again"
+        await again.engine.withdraw(request, "reason: too long")
+        await again.scored()
+        assert again.effects.alert_ids == []
+        assert encode_state(again.engine.pipeline.dump()) == encode_state(node.engine.pipeline.dump())
+    assert_same_state(uninterrupted(image, configured())[0], node.engine.pipeline)
+
+
+async def test_a_change_that_cannot_be_recorded_is_counted_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Node(tmp_path / "state", configured()) as node:
+        monkeypatch.setattr(node.engine._log, "append", _refuse)
+        with pytest.raises(LogError):
+            await node.engine.note_change(made("agent-0", "revoke", 1))
+        assert node.engine.unrecorded_changes == 1
+        assert "agent:agent-0" in caplog.text
+
+
 # -- checkpoints ----------------------------------------------------------------------------------------------------
 
 

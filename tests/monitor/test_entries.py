@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 
 from monitor.errors import LogError
 from monitor.record import entries
-from monitor.record.entries import Actions, Entry, Judgement, Transition
+from monitor.record.entries import Actions, Entry, Judgement, Transition, Withdrawal
 from tests.monitor.streams import habits
 
 ENTRIES: list[Entry] = [
     Actions(12.5, habits(3)),
     Judgement(13.5, "al-1", "dismissed", "alice", "our own test"),
     Transition(14.5, b"{}"),
+    Withdrawal(15.5, "auto-1", "agent:a", 15.0, ["al-1", "a-1"], "reason: too long"),
 ]
 
 
@@ -25,7 +26,7 @@ def test_an_entry_comes_back_as_it_was(entry: Entry) -> None:
 
 
 def test_an_action_takes_a_number_of_its_own_and_anything_else_one() -> None:
-    assert [entries.count(entry) for entry in ENTRIES] == [3, 1, 1]
+    assert [entries.count(entry) for entry in ENTRIES] == [3, 1, 1, 1]
 
 
 @given(st.binary(max_size=60))

@@ -201,9 +201,9 @@ def test_changes_of_other_targets_are_not_the_agents() -> None:
 def test_a_request_that_is_withdrawn_leaves_the_agent_free() -> None:
     pipeline = calibrated()
     (request,) = attack(pipeline, 0).requests
-    pipeline.withdraw(request._replace(change_id="auto-another"))
+    pipeline.withdraw("auto-another", request.target, request.at_s)
     assert attack(pipeline, 1).requests == []
-    pipeline.withdraw(request)
+    pipeline.withdraw(request.change_id, request.target, request.at_s)
     assert attack(pipeline, 2).requests != []
     assert not pipeline.is_paused(START_S)
 

@@ -8,7 +8,7 @@ import msgspec
 
 from killswitch import Change, Target
 from monitor.core.pipeline import Pipeline
-from monitor.engines.embedded import alert_message, transition_message
+from monitor.live.messages import alert_message, transition_message
 from monitor.live.shown import read_shown
 from monitor.record.segments import Record, SegmentedLog
 from tests.monitor.streams import ENFORCE, START_S, WARM, config, observed, strange, warm
