@@ -89,7 +89,7 @@ def tell(
     for target, those in asked:
         for each in those[-MOST_TOLD:]:
             say(
-                f"  {(each.asked_ns - began_ns) / 1e6:.0f} ms: {each.kind} of {target} (id {each.number}) by {each.how}:"
+                f"  {(each.asked_ns - began_ns) / 1e6:.0f} ms: {each.kind} of {target} (id {each.number}), {each.how}:"
                 f" {each.answer} after {(each.answered_ns - each.asked_ns) / 1e6:.1f} ms, changed {each.changed}"
             )
     for finding in findings:
