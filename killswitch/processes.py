@@ -23,7 +23,6 @@ import signal
 import time
 from collections import deque
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
@@ -31,7 +30,7 @@ from typing import Final, Protocol
 from killswitch.cgroups import Cgroup
 from killswitch.clocks import lease_clock_s
 
-_PROC: Final = Path("/proc")
+_STAT_BYTES: Final = 2_048  # one line of some fifty numbers and a short name
 _PAUSE_S: Final = 0.0005
 _CLEAN_ROUNDS: Final = 2
 _PR_SET_PDEATHSIG: Final = 1  # <linux/prctl.h>
@@ -39,6 +38,7 @@ _PR_SET_CHILD_SUBREAPER: Final = 36
 
 DEAD: Final = "ZX"
 STOPPED: Final = "Tt"
+WAITING: Final = "D"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +108,8 @@ class WalkedTree:
         self._stopped: set[tuple[int, int]] = set()
 
     def members(self) -> list[Process]:
-        """Return the living processes below the root; a walk of ``/proc``, about 20 µs for each process there."""
-        living = [process for process in _below(self._root, self._spare, _all()) if process.state not in DEAD]
+        """Return the living processes below the root; a walk of ``/proc``, about 10 µs for each process there."""
+        living = [process for process in _below(self._root, self._spare) if process.state not in DEAD]
         self.seen.update({(process.pid, process.start_ticks): process for process in living})
         return living
 
@@ -139,7 +139,7 @@ class WalkedTree:
         if process.state in STOPPED:
             return False
         # In an uninterruptible wait (a vfork's parent, a hung disk) it stops before its next instruction.
-        return process.state != "D" or (process.pid, process.start_ticks) not in self._stopped
+        return process.state != WAITING or (process.pid, process.start_ticks) not in self._stopped
 
     def adopt(self, stopped: Iterable[tuple[int, int]]) -> None:
         """Count these (process id, start time) as stopped by us: another hand of ours did it."""
@@ -152,9 +152,8 @@ class WalkedTree:
 
     def thaw(self) -> None:
         """Let what was stopped here go on."""
-        seen = _all()
         for pid, start_ticks in self._stopped:
-            process = seen.get(pid)
+            process = look_up(pid)
             if process is not None and process.start_ticks == start_ticks:
                 send(process, signal.SIGCONT)
         self._stopped.clear()
@@ -167,12 +166,11 @@ class WalkedTree:
             send(process, signum)
 
     def kill(self, deadline_s: float) -> bool:
-        """Kill all of it: frozen first, so that nothing forks away meanwhile."""
+        """Kill all of it, in rounds; what a process forks before it dies is met in the next."""
         if self._cgroup is not None:
             self._cgroup.freeze(lease_clock_s())  # takes hold while we look, once, at what is killed
             self.members()
             self._cgroup.kill()
-        self._stop_rounds(deadline_s)
         clean = 0
         while clean < _CLEAN_ROUNDS:
             living = self.members()
@@ -267,38 +265,60 @@ def _prctl(option: int, value: int) -> bool:
         return False
 
 
-def _all() -> dict[int, Process]:
-    found = (look_up(int(name)) for name in os.listdir(_PROC) if name.isdigit())
-    return {process.pid: process for process in found if process is not None}
-
-
 def look_up(pid: int) -> Process | None:
     """Return what ``/proc/PID/stat`` says (proc_pid_stat(5)), or None if there is no such process."""
-    with suppress(OSError, ValueError, IndexError):
-        text = (_PROC / str(pid) / "stat").read_bytes().decode(errors="replace")
-        # The name is the program's choice and may hold anything, also parentheses: it ends at the last one.
-        opened, closed = text.index("("), text.rindex(")")
-        rest = text[closed + 2 :].split()
-        return Process(pid, int(rest[19]), int(rest[1]), rest[0], text[opened + 1 : closed])
-    return None
+    line = _stat(pid)
+    if line is None:
+        return None
+    # The name is the program's choice and may hold anything, also parentheses: it ends at the last one.
+    opened, closed = line.index(b"("), line.rindex(b")")
+    rest = line[closed + 2 :].split()
+    name = line[opened + 1 : closed].decode(errors="replace")
+    state, threads = rest[0].decode(), int(rest[17])
+    if state in DEAD and threads > 1:
+        state = WAITING  # only its first thread ended; the others live, and how they do is not told here
+    return Process(pid, int(rest[19]), int(rest[1]), state, name)
 
 
-def _below(root: int, spare: frozenset[int], processes: dict[int, Process]) -> list[Process]:
+def _stat(pid: int) -> bytes | None:
+    try:
+        descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return os.read(descriptor, _STAT_BYTES) or None
+    except OSError:  # it ended between the two
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _children() -> dict[int, list[int]]:
+    """Return the children of every process there is, by process id."""
+    found: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        line = _stat(int(name)) if name.isdigit() else None
+        if line is not None:
+            at = line.rindex(b")")
+            found.setdefault(int(line[at + 4 : line.index(b" ", at + 4)]), []).append(int(name))
+    return found
+
+
+def _below(root: int, spare: frozenset[int]) -> list[Process]:
     """Return what is below `root`, generation by generation; `spare` is left out, and counts as no generation."""
-    children: dict[int, list[Process]] = {}
-    for process in processes.values():
-        children.setdefault(process.parent, []).append(process)
+    children = _children()
     found: list[Process] = []
-    waiting, seen = deque([(root, 0)]), {root}
+    waiting, met = deque([(root, 0)]), {root}
     while waiting:
         parent, generation = waiting.popleft()
-        for child in children.get(parent, ()):
-            if child.pid in seen:  # ids that were reused while we read; never walk in a circle
+        for pid in children.get(parent, ()):
+            if pid in met:  # ids that were reused while we read; never walk in a circle
                 continue
-            seen.add(child.pid)
-            if child.pid in spare:
-                waiting.append((child.pid, generation))
-            else:
-                waiting.append((child.pid, generation + 1))
-                found.append(replace(child, generation=generation + 1))
+            met.add(pid)
+            process = None if pid in spare else look_up(pid)
+            if pid in spare:
+                waiting.append((pid, generation))
+            elif process is not None:
+                waiting.append((pid, generation + 1))
+                found.append(replace(process, generation=generation + 1))
     return found

@@ -2,7 +2,7 @@
 
 ``three``: parent, child, and a grandchild in a session of its own that ignores SIGTERM. ``orphan``: a daemon by double
 fork; its parents end at once. ``forks``: once ``DIRECTORY/go`` is there, 30 children, one after another. ``polite``:
-ends with status 9 on SIGTERM. ``stubborn``: ignores SIGTERM.
+ends with status 9 on SIGTERM. ``stubborn``: ignores SIGTERM. ``headless``: its first thread ends, another counts on.
 """
 
 import os
@@ -62,6 +62,14 @@ def polite() -> None:
 def stubborn() -> None:
     ignore_terminate()
     count()
+
+
+def headless() -> None:
+    import ctypes
+    import threading
+
+    threading.Thread(target=count).start()
+    ctypes.CDLL(None).syscall(60, 0)  # exit of this thread alone, on x86-64
 
 
 globals()[KIND]()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -133,6 +134,21 @@ def test_what_was_stopped_before_is_not_continued(family) -> None:
     three.tree.thaw()
     until(lambda: sum(process.state == "T" for process in three.tree.members()) == 1)
     assert look_up(child.pid).state == "T"
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="ends its first thread by a system call's number")
+def test_a_program_that_looks_dead_because_its_first_thread_ended_is_not_overlooked(family) -> None:
+    headless, witness = family("headless"), family("stubborn")
+    headless.wait_for(1)
+    witness.wait_for(1)
+    until(lambda: "State:\tZ" in Path(f"/proc/{headless.main}/status").read_text())
+    assert headless.tree.freeze(soon())
+    assert_frozen(headless, witness)
+    headless.tree.thaw()
+    before = headless.counts()
+    until(lambda: headless.counts() != before)
+    assert headless.tree.kill(soon())
+    assert headless.tree.members() == []
 
 
 def test_killing_takes_all_and_says_when_they_are_gone(family) -> None:
