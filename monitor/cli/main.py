@@ -55,9 +55,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_kill(commands)
     _add_restore(commands)
     _add_status(commands)
+    _add_drill(commands)
     _add_tail(commands)
     _add_agents(commands)
     _add_guard(commands)
+    _add_approve(commands)
+    _add_keys(commands)
     return parser
 
 
@@ -112,12 +115,26 @@ def _add_kill(commands: Commands) -> None:
     kill.add_argument(
         "--for", dest="for_s", type=float, metavar="SECONDS", help="how long a suspension lasts"
     )
+    kill.add_argument(
+        "--allow-no-points",
+        action="store_true",
+        help="exit status 0 also if no enforcement point lives, so that nobody is known to enforce it",
+    )
+    kill.add_argument("--confirm", metavar="fleet", help="where nobody can be asked: yes, the whole fleet")
     kill.set_defaults(run=_lazy("kill"))
 
 
 def _add_restore(commands: Commands) -> None:
     restore = commands.add_parser("restore", help="let a target act again")
     _target_and_reason(restore)
+    _voter(restore)
+    restore.add_argument(
+        "--expires-in",
+        type=float,
+        default=3_600.0,
+        metavar="SECONDS",
+        help="how long others can agree, if more people must (default: an hour)",
+    )
     restore.set_defaults(run=_lazy("restore"))
 
 
@@ -129,6 +146,32 @@ def _add_status(commands: Commands) -> None:
     _store(status)
     _json(status)
     status.set_defaults(run=_lazy("status"))
+
+
+def _add_drill(commands: Commands) -> None:
+    drill = commands.add_parser(
+        "drill", help="would a kill be enforced? revoke a canary, and see every point do it"
+    )
+    drill.add_argument("--point", metavar="NAME", help="judge only the enforcement points of this name")
+    drill.add_argument(
+        "--promise",
+        type=float,
+        default=1000.0,
+        metavar="MS",
+        help="every point refuses within (default: 1000 ms)",
+    )
+    drill.add_argument(
+        "--timeout", type=float, default=5.0, metavar="SECONDS", help="wait so long for points (default: 5)"
+    )
+    drill.add_argument("--report", type=Path, metavar="FILE", help="write one page for people: .html or .md")
+    drill.add_argument("--evidence", type=Path, metavar="FILE", help="write the signed result")
+    drill.add_argument("--verify", type=Path, metavar="FILE", help="only say who signed this evidence or log")
+    drill.add_argument("--key", type=Path, metavar="FILE", help="sign with this key (default: the daemon's)")
+    drill.add_argument("--keyring", type=Path, metavar="FILE", help="(default: the daemon's)")
+    drill.add_argument("--by", default=_operator(), help="who (default: user@host)")
+    _store(drill)
+    _json(drill)
+    drill.set_defaults(run=_lazy("drill"))
 
 
 def _add_tail(commands: Commands) -> None:
@@ -196,6 +239,57 @@ def _add_guard(commands: Commands) -> None:
     guard.set_defaults(run=_lazy("guard"))
 
 
+def _add_approve(commands: Commands) -> None:
+    approve = commands.add_parser("approve", help="agree to somebody's petition to restore a target")
+    approve.add_argument("id", nargs="?", metavar="ID", help="the petition; without --key it is only shown")
+    approve.add_argument("--list", action="store_true", help="show all that are open")
+    approve.add_argument("--yes", action="store_true", help="do not ask on a terminal")
+    _voter(approve)
+    _timeout(approve)
+    _store(approve)
+    _json(approve)
+    approve.set_defaults(run=_lazy("approve"))
+
+
+def _add_keys(commands: Commands) -> None:
+    keys = commands.add_parser("keys", help="who may restore: make keys, show and replace the keyring")
+    verbs = keys.add_subparsers(required=True, metavar="new|show|propose|sign|publish")
+    new = verbs.add_parser("new", help="make a private key, print its public line")
+    new.add_argument("name", metavar="NAME", help="whose it is, such as alice@example.com")
+    new.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="the private key; keep it secret"
+    )
+    new.add_argument("--role", choices=("operator", "recovery", "daemon"), default="operator")
+    show = verbs.add_parser("show", help="the keyring in force")
+    propose = verbs.add_parser("propose", help="write a successor of the keyring, to be signed")
+    propose.add_argument("--add", action="append", default=[], metavar="LINE", help="what `keys new` printed")
+    propose.add_argument("--remove", action="append", default=[], metavar="NAME")
+    propose.add_argument(
+        "--quorum", action="append", default=[], metavar="N|KIND=N", help="how many must agree to restore"
+    )
+    propose.add_argument("--out", type=Path, required=True, metavar="FILE")
+    sign = verbs.add_parser("sign", help="sign a proposed keyring with a key of the one in force")
+    sign.add_argument("file", type=Path, metavar="FILE")
+    sign.add_argument("--key", type=Path, required=True, metavar="FILE", help="your private key")
+    sign.add_argument("--yes", action="store_true", help="do not ask on a terminal")
+    publish = verbs.add_parser("publish", help="put a keyring in force that enough keys have signed")
+    publish.add_argument("file", type=Path, metavar="FILE")
+    for name, verb in (("show", show), ("propose", propose), ("sign", sign), ("publish", publish)):
+        verb.add_argument("--keyring", type=Path, metavar="FILE", help="in force (default: the daemon's)")
+        verb.set_defaults(run=_lazy("keys", name))
+        (_store if verb is publish else _state)(verb)
+    for verb in (new, show):
+        _json(verb)
+    new.set_defaults(run=_lazy("keys", "new"))
+
+
+def _voter(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--key", type=Path, metavar="FILE", help="your private key, to agree with")
+    parser.add_argument(
+        "--keyring", type=Path, metavar="FILE", help="whose keys count (default: the daemon's)"
+    )
+
+
 def _target_and_reason(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "target", help="such as agent:billing-bot, session:run-42, human:alice@example.com, fleet"
@@ -204,6 +298,12 @@ def _target_and_reason(parser: argparse.ArgumentParser) -> None:
         "--reason", required=True, help="why; kept in the record and shown where it is refused"
     )
     parser.add_argument("--by", default=_operator(), help="who (default: user@host)")
+    _timeout(parser)
+    _store(parser)
+    _json(parser)
+
+
+def _timeout(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--timeout",
         type=float,
@@ -211,8 +311,6 @@ def _target_and_reason(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="wait so long for all points (default: 2)",
     )
-    _store(parser)
-    _json(parser)
 
 
 def _store(parser: argparse.ArgumentParser) -> None:
@@ -243,12 +341,12 @@ def _operator() -> str:
     return f"{user}@{os.uname().nodename}"
 
 
-def _lazy(command: str) -> Callable[[argparse.Namespace], int]:
+def _lazy(command: str, function: str = "run") -> Callable[[argparse.Namespace], int]:
     """Return a function that imports the command's module only when it runs: `killcord kill` must start fast."""
 
     def run(options: argparse.Namespace) -> int:
         from importlib import import_module
 
-        return int(import_module(f"monitor.cli.{command}").run(options))
+        return int(getattr(import_module(f"monitor.cli.{command}"), function)(options))
 
     return run

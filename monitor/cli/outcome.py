@@ -8,9 +8,11 @@ import sys
 import time
 from collections.abc import Callable
 
-from killswitch import Ack, Containment, Outcome, Switch
+from killswitch import Ack, BadKey, Containment, Keyring, Outcome, Signer, Switch
+from killswitch.journal import Journal
 from monitor.cli.main import DONE, REFUSED
-from monitor.kill.keys import known_keys
+from monitor.errors import DaemonError
+from monitor.kill.keys import KEYRING_FILE, Keys, known_keys
 from monitor.kill.outcomes import outcome_fields
 from monitor.state_dir import StateDir
 
@@ -24,10 +26,55 @@ def store_url(options: argparse.Namespace) -> str:
     return options.redis or StateDir.existing(options.state).address().redis_url
 
 
+def keys_of(options: argparse.Namespace) -> Keys:
+    """Return what signs for this command and by what it is judged: what was named, else what the daemon has.
+
+    Raises
+    ------
+    BadKey
+        If a key or keyring cannot be used.
+    """
+    key, keyring = getattr(options, "key", None), getattr(options, "keyring", None)
+    known = Keys(None, None)
+    if keyring is None and is_the_daemons_store(options):
+        try:
+            known = known_keys(options.state)
+        except BadKey:  # the daemon's key may be for its own user only; its keyring is for everybody
+            known = Keys(None, Keyring.load(options.state / KEYRING_FILE))
+    return Keys(
+        signer=known.signer or (None if key is None else Signer.load(key)),
+        keyring=known.keyring if keyring is None else Keyring.load(keyring),
+    )
+
+
 def open_switch(options: argparse.Namespace, timeout_s: float) -> Switch:
-    """Return a switch on that store, with the daemon's key where this user may read it."""
-    keys = known_keys(options.state)
-    return Switch(store_url(options), timeout_s=timeout_s, signer=keys.signer, keyring=keys.keyring)
+    """Return a switch on that store; with the daemon's key, where this user may read it, and its journal, if it is its.
+
+    A key that cannot be used is said and done without: it must not be in the way of a kill.
+    """
+    url = store_url(options)
+    try:
+        keys = keys_of(options)
+    except BadKey as error:
+        print(f"killcord: {error}; going on without a signature", file=sys.stderr)
+        keys = Keys(None, None)
+    journal = Journal(options.state / "journal") if is_the_daemons_store(options) else None
+    signer = None if keys.keyring is None else keys.signer
+    return Switch(url, timeout_s=timeout_s, signer=signer, keyring=keys.keyring, journal=journal)
+
+
+def is_the_daemons_store(options: argparse.Namespace) -> bool:
+    """Return whether the command is about the store of the daemon whose state directory it was given.
+
+    Its keys mean nothing elsewhere, and a kill kept in its journal is written to its store.
+    """
+    named = getattr(options, "redis", "")
+    if not named:
+        return True
+    try:
+        return StateDir.existing(options.state).address().redis_url == str(named)
+    except DaemonError:
+        return False
 
 
 def change_and_tell(options: argparse.Namespace, change: Change) -> int:
@@ -70,6 +117,8 @@ class _Shown:
 
 
 def _sentence(options: argparse.Namespace, outcome: Outcome, containment: Containment) -> str:
+    if outcome.pending:
+        return f"{options.target}: PENDING, the store cannot be reached; {outcome.note}, to be written when it can"
     disk = {True: "on disk", False: "NOT yet on disk", None: "the server cannot say whether it is on disk"}
     return (
         f"{options.target}: {outcome.note} (change {outcome.epoch}, {disk[outcome.durable]}); {containment}"

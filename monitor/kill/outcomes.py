@@ -16,6 +16,7 @@ def outcome_fields(target: str, outcome: Outcome, containment: Containment) -> d
     return {
         "target": target,
         "applied": outcome.changed,
+        "pending": outcome.pending,
         "note": outcome.note,
         "epoch": outcome.epoch,
         "change_id": outcome.change_id,
