@@ -51,7 +51,7 @@ class Drills:
         """Return the seconds until the next drill: sooner after a failure, so that its end is seen too."""
         if not self.failed_in_a_row:
             return interval_s
-        return min(interval_s, FIRST_RETRY_S * 2 ** min(self.failed_in_a_row - 1, 16))
+        return min(interval_s, FIRST_RETRY_S * float(2 ** min(self.failed_in_a_row - 1, 16)))
 
     def age_s(self, now_s: float) -> float:
         """Return how long ago the last drill of all points was, in seconds; infinity if there was none."""
