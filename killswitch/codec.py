@@ -27,6 +27,9 @@ from killswitch.targets import Target
 
 VERSION: Final = 1
 MAX_RECORD_BYTES: Final = 131_072  # security limit: two records of at most 13 KiB each, and the approvals
+MAX_NOTICE_BYTES: Final = (
+    32_768  # security limit: a reason of the longest kind, in the longest characters, and the names
+)
 MAX_APPROVALS: Final = 16  # security limit: each costs a reader a signature check
 
 T = TypeVar("T")
@@ -77,6 +80,53 @@ def decode_change(data: bytes) -> Change:
         For anything that is not a change of version 1.
     """
     return _decode(data, _change)
+
+
+def encode_notice(record: Revocation) -> bytes:
+    """Return a kill in the shortest form that refusing takes: one field a line, the reason last.
+
+    The change that follows says it all, in full; a line break in a name is a space here.
+    """
+    expires = "" if record.expires_at_s is None else repr(record.expires_at_s)
+    fields = (
+        str(VERSION), record.level, str(record.target), expires, repr(record.at_s), str(record.epoch),
+        "held" if record.held_after else "", record.change_id, record.by,
+    )  # fmt: skip
+    return "\n".join([*(field.replace("\n", " ") for field in fields), record.reason]).encode()
+
+
+def decode_notice(data: bytes) -> Revocation:
+    """Return the kill in `data`.
+
+    It is the first thing that a point does on a kill, in caches that hold something else: no JSON, no loops.
+
+    Raises
+    ------
+    BadRecord
+        For anything that is no notice of version 1.
+    """
+    if len(data) > MAX_NOTICE_BYTES:
+        raise BadRecord(f"{len(data)} bytes, more than {MAX_NOTICE_BYTES}")
+    try:
+        version, level, name, expires, at, epoch, held, change_id, by, reason = data.decode().split("\n", 9)
+        at_s, expires_at_s, number = float(at), float(expires) if expires else None, int(epoch)
+        target = Target.parse(name)
+    except ValueError as error:  # an InvalidTarget is one too
+        raise BadRecord(f"no notice of a kill: {error}"[:200]) from error
+    if (
+        version != "1"
+        or level not in LEVELS
+        or (expires_at_s is None) == (level == "suspend")
+        or not (expires_at_s is None or 0 < expires_at_s < MAX_SECONDS)
+        or not 0 <= at_s < MAX_SECONDS
+        or not 0 < number < 1 << 63
+        or not (held == "" or (held == "held" and level == "suspend"))
+        or not 0 < len(reason) <= MAX_REASON_CHARS
+        or not 0 < len(by) <= MAX_BY_CHARS
+        or not 0 < len(change_id) <= MAX_ID_CHARS
+    ):
+        raise BadRecord("no notice of a kill that this version understands")
+    return Revocation(target, level, reason, by, at_s, expires_at_s, change_id, number, (), held != "")
 
 
 def _dump(plain: dict[str, Any]) -> bytes:

@@ -8,18 +8,25 @@ replies look the same in every redis-py since 5.0.
 
 from __future__ import annotations
 
+import math
+import select
+import ssl
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from killswitch.errors import InvalidRequest, StoreRefused, StoreUnreachable
+from killswitch.replies import BadReply, ErrorReply, Replies, Reply
 
 Arg = str | bytes | int | float
 Message = tuple[str, bytes, bytes]
+
+RECEIVE_BYTES: Final = 16_384
+NOTHING_YET: Final = (TimeoutError, BlockingIOError, ssl.SSLWantReadError)
 
 
 class Link:
@@ -106,7 +113,7 @@ class Link:
         except redis.ResponseError as error:
             raise StoreRefused(f"the store refused: {error}") from error
         except Exception as error:
-            raise self._lost(error) from error
+            raise self.lost(error) from error
         if isinstance(reply, Exception):
             raise StoreRefused(f"the store refused: {reply}") from reply
         return reply
@@ -116,19 +123,32 @@ class Link:
         try:
             return bool(self._connection.can_read(timeout=timeout_s))
         except Exception as error:
-            raise self._lost(error) from error
+            raise self.lost(error) from error
+
+    def socket(self) -> Any:
+        """Return the connected socket, for one who reads it alone; :meth:`receive` must not be called any more."""
+        return self._connection._sock  # the name has not changed since redis-py 2
+
+    def readable_before(self, other: Link, timeout_s: float) -> bool:
+        """Return whether this socket can be read within `timeout_s` seconds; False at once if only `other` can."""
+        mine, theirs = self.socket(), other.socket()
+        if mine is None or theirs is None:
+            raise self.lost(ConnectionResetError("closed"))
+        if getattr(mine, "pending", int)():  # decrypted already
+            return True
+        return mine in _readable([mine, theirs], timeout_s)
 
     def close(self) -> None:
         """Close the connection, waking a thread that waits on it with StoreUnreachable. Idempotent."""
         self._is_open = False
         self._connection.disconnect()
 
-    def _lost(self, error: Exception) -> Exception:
+    def lost(self, error: Exception) -> Exception:
         """Return the error to raise: ours, if the connection broke or another thread closed it under us.
 
         A parser whose socket is taken away fails in many ways (TypeError, ValueError, AttributeError ...).
         """
-        if isinstance(error, redis.RedisError | OSError) or not self._is_open:
+        if isinstance(error, redis.RedisError | OSError | BadReply) or not self._is_open:
             return self._unreachable(error)
         return error
 
@@ -141,6 +161,9 @@ class Link:
 class Push:
     """One connection that receives what is published. It never reconnects: a lost one has lost messages.
 
+    redis-py makes the connection; from then on its socket is read here, directly. Each layer that a kill passes on its
+    way in costs every point time.
+
     Parameters
     ----------
     url, timeout_s
@@ -152,33 +175,76 @@ class Push:
 
     def __init__(self, url: str, channels: Iterable[str], *, timeout_s: float) -> None:
         self._link = Link(url, timeout_s=timeout_s)
+        self._timeout_s = timeout_s
+        self._socket = self._link.socket()
+        self._replies = Replies()
         wanted = list(channels)
-        self._link.send(["SUBSCRIBE", *wanted])
         try:
+            self._link.send(["SUBSCRIBE", *wanted])
             for _ in wanted:
-                self._link.receive()
+                if self._reply(timeout_s, None) is None:
+                    raise self._link.lost(TimeoutError(f"no answer to SUBSCRIBE within {timeout_s} s"))
         except BaseException:
             self._link.close()
             raise
 
-    def receive(self, timeout_s: float) -> Message | None:
+    def receive(self, timeout_s: float, wake: Link | None = None) -> Message | None:
         """Return the next ``(kind, channel, data)`` or None after `timeout_s` seconds.
 
-        ``kind`` is ``message`` or ``pong``; for a pong, ``data`` is what :meth:`ping` sent.
+        ``kind`` is ``message`` or ``pong``; for a pong, ``data`` is what :meth:`ping` sent. With `wake`, None is
+        returned as soon as there is something to read on that link too.
         """
-        if not self._link.readable(timeout_s):
+        reply = self._reply(timeout_s, wake)
+        if reply is None:
             return None
-        reply = self._link.receive()
-        kind = reply[0].decode()
-        return kind, cast("bytes", reply[1]) if kind == "message" else b"", cast("bytes", reply[-1])
+        if reply[0] == b"message":
+            return "message", cast("bytes", reply[1]), cast("bytes", reply[2])
+        return cast("bytes", reply[0]).decode(), b"", cast("bytes", reply[-1])
+
+    def holds_more(self) -> bool:
+        """Return whether more was read together with the last message than that, perhaps another one."""
+        return self._replies.holds_more()
 
     def ping(self, nonce: str) -> None:
         """Ask for a pong. What was published before the server answers arrives before the answer."""
+        with suppress(OSError):  # a socket that was closed; sending says so in our words
+            self._socket.settimeout(self._timeout_s)
         self._link.send(["PING", nonce])
 
     def close(self) -> None:
         """Close the connection, waking a thread that waits on it with StoreUnreachable. Idempotent."""
         self._link.close()
+
+    def _reply(self, timeout_s: float, wake: Link | None) -> Reply | None:
+        replies = self._replies
+        try:
+            reply = replies.next()
+            while reply is None:
+                if wake is not None and not self._link.readable_before(wake, timeout_s):
+                    return None
+                self._socket.settimeout(timeout_s if wake is None else 0.0)
+                data = self._socket.recv(RECEIVE_BYTES)
+                if not data:
+                    raise ConnectionResetError("the server closed the connection")
+                replies.feed(data)
+                reply = replies.next()
+        except NOTHING_YET:
+            return None
+        except ErrorReply as error:
+            raise StoreRefused(f"the store refused: {error}") from error
+        except (OSError, BadReply) as error:
+            raise self._link.lost(error) from error
+        return reply
+
+
+def _readable(sockets: list[Any], timeout_s: float) -> list[Any]:
+    if not hasattr(select, "poll"):  # Windows
+        return select.select(sockets, [], [], timeout_s)[0]
+    poll = select.poll()
+    for item in sockets:
+        poll.register(item, select.POLLIN)
+    ready = {number for number, _ in poll.poll(math.ceil(timeout_s * 1e3))}
+    return [item for item in sockets if item.fileno() in ready]
 
 
 def redact(url: str) -> str:

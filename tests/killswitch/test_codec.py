@@ -2,18 +2,27 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from killswitch import BadRecord, Change, Revocation
-from killswitch.codec import decode_change, decode_revocation, encode_change, encode_revocation
+from killswitch import BadRecord, Change, Revocation, Target
+from killswitch.codec import (
+    MAX_NOTICE_BYTES,
+    decode_change,
+    decode_notice,
+    decode_revocation,
+    encode_change,
+    encode_notice,
+    encode_revocation,
+)
 from killswitch.points import Ack, PointRecord, decode_ack, decode_point, encode
 from tests.killswitch.records import changes, revocations
 
-READERS = [decode_change, decode_revocation, decode_ack, decode_point]
+READERS = [decode_change, decode_revocation, decode_notice, decode_ack, decode_point]
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
@@ -29,6 +38,47 @@ def test_a_revocation_reads_back_as_it_was_written(record: Revocation) -> None:
 @given(changes())
 def test_a_change_reads_back_as_it_was_written(change: Change) -> None:
     assert decode_change(encode_change(change)) == change
+
+
+@given(revocations())
+def test_a_notice_says_what_the_record_will_but_the_evidence(record: Revocation) -> None:
+    assert decode_notice(encode_notice(record)) == replace(record, evidence=())
+
+
+@given(revocations(), st.data())
+def test_a_notice_with_any_line_replaced_is_read_or_refused(record: Revocation, data: st.DataObject) -> None:
+    lines = encode_notice(record).decode().split("\n")
+    values = st.text(max_size=9) | st.floats().map(str) | st.integers().map(str) | st.just("suspend")
+    lines[data.draw(st.integers(0, len(lines) - 1))] = data.draw(values)
+    with suppress(BadRecord):
+        decode_notice("\n".join(lines).encode(errors="replace"))
+
+
+def test_line_breaks_in_a_notice_confuse_nobody() -> None:
+    record = Revocation(Target("agent", "bot"), "revoke", "one\ntwo", "Ann\nB", 1.0, None, "id\n7", 3)
+    assert decode_notice(encode_notice(record)) == replace(record, by="Ann B", change_id="id 7")
+
+
+def test_the_longest_record_there_is_fits_into_a_notice() -> None:
+    wide = "\U0001f5a4"
+    record = Revocation(
+        Target("agent", wide * 512),
+        "suspend",
+        wide * 2_000,
+        wide * 256,
+        1e9,
+        2e9,
+        wide * 128,
+        1 << 62,
+        (),
+        True,
+    )
+    assert decode_notice(encode_notice(record)) == record
+
+
+def test_a_longer_notice_than_any_is_not_even_looked_at() -> None:
+    with pytest.raises(BadRecord, match="more than"):
+        decode_notice(b"x" * (MAX_NOTICE_BYTES + 1))
 
 
 @given(st.binary(max_size=200))

@@ -72,6 +72,56 @@ def test_pushes_come_in_order_and_before_the_pong(url: str, prefix: str) -> None
     link.close()
 
 
+def test_waiting_for_a_push_ends_when_the_other_link_has_a_reply(url: str, prefix: str) -> None:
+    push, link = Push(url, [prefix], timeout_s=1.0), Link(url, timeout_s=1.0)
+    link.send(["ECHO", "here"])
+    assert push.receive(30.0, link) is None
+    assert link.receive() == b"here"
+    assert push.receive(0.0, link) is None
+    link.call("PUBLISH", prefix, "x")
+    assert push.receive(30.0, link) == ("message", prefix.encode(), b"x")
+    push.close()
+    with pytest.raises(StoreUnreachable):
+        push.receive(0.0, link)
+    link.close()
+
+
+def test_messages_that_came_together_are_known_to_be_there(url: str, prefix: str) -> None:
+    push, link = Push(url, [prefix], timeout_s=1.0), Link(url, timeout_s=1.0)
+    link.call("EVAL", "for i = 1, 2 do redis.call('PUBLISH', ARGV[1], i) end", 0, prefix)
+    push.ping("both are on the wire before this")
+    assert not push.holds_more()
+    assert push.receive(1.0) == ("message", prefix.encode(), b"1")
+    assert push.receive(1.0) == ("message", prefix.encode(), b"2")
+    assert push.receive(1.0) is not None
+    assert not push.holds_more()
+    push.close()
+    link.close()
+
+
+def test_a_channel_that_is_not_for_us_is_said_so(own: Server, prefix: str) -> None:
+    admin = Link(own.url, timeout_s=1.0)
+    admin.call("ACL", "SETUSER", "reader", "on", ">pw", "+@all", "resetchannels", "&other")
+    with pytest.raises(StoreRefused, match="NOPERM"):
+        Push(own.url.replace("redis://", "redis://reader:pw@"), [prefix], timeout_s=1.0)
+    admin.close()
+
+
+def test_a_message_too_long_for_anybody_ends_the_connection(url: str, prefix: str) -> None:
+    push, link = Push(url, [prefix], timeout_s=1.0), Link(url, timeout_s=1.0)
+    link.call("PUBLISH", prefix, b"x" * 2_000_000)
+    with pytest.raises(StoreUnreachable):
+        push.receive(5.0)
+    link.close()
+
+
+def test_a_server_that_goes_away_ends_the_wait(own: Server, prefix: str) -> None:
+    push = Push(own.url, [prefix], timeout_s=1.0)
+    own.kill()
+    with pytest.raises(StoreUnreachable):
+        push.receive(30.0)
+
+
 def test_closing_wakes_a_thread_that_waits_for_pushes(url: str, prefix: str) -> None:
     push = Push(url, [prefix], timeout_s=1.0)
     ended: list[type[Exception]] = []
