@@ -8,7 +8,6 @@ import logging
 import os
 import signal
 import socket
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +16,10 @@ from typing import Any
 import uvicorn
 
 from detectors import warm_up
-from killswitch import Ack, Change, Journal, KillswitchError, Switch
+from killswitch import Journal, Switch
 from monitor.access import Access
 from monitor.config import Config
+from monitor.core.alerts import Alert
 from monitor.core.pipeline import RevocationRequest
 from monitor.engines.embedded import EmbeddedEngine
 from monitor.errors import DaemonError
@@ -27,21 +27,23 @@ from monitor.intake.dead_letters import DeadLetters
 from monitor.intake.observation import Observer
 from monitor.kill.drill_log import DrillLog
 from monitor.kill.drills import Drills, run_drills
-from monitor.kill.keys import open_keys
+from monitor.kill.guardian import Guardian
+from monitor.kill.journal_drain import JournalDrain
+from monitor.kill.keys import follow_keyring, open_keys
 from monitor.kill.killer import Killer
+from monitor.kill.ledger import Ledger
 from monitor.kill.store import Store, open_store
-from monitor.live.acknowledgements import Acknowledgements
+from monitor.kill.store_watch import following, look_after_store, start_in
 from monitor.live.feed import Feed
+from monitor.live.messages import alert_message
 from monitor.live.shown import read_shown
 from monitor.record.segments import SegmentedLog
-from monitor.services import Services, StoreHealth
+from monitor.services import Services
 from monitor.state_dir import Address, StateDir
 from monitor.web.app import create_app
 
 log = logging.getLogger("killcord")
 
-LOOK_INTERVAL_S = 1.0
-EXPIRE_EVERY_LOOKS = 10
 STOP_TIMEOUT_S = 5
 
 
@@ -75,18 +77,19 @@ async def serve(options: Options) -> None:
     with (
         open_store(redis_url, state) as store,
         Switch(store.url, signer=keys.signer, keyring=keys.keyring, journal=journal) as switch,
+        Switch(store.url, signer=keys.signer, keyring=keys.keyring) as writer,
     ):
         await asyncio.to_thread(warm_up)
         drills = Drills(DrillLog(state.path / "drills.ndjson", keys.signer, keys.keyring))
-        async with _services(options.config, state, switch, drills) as services:
-            with _following(services):
+        async with _services(options.config, state, switch, writer, drills) as services:
+            with _guardian(state, services) as guardian, following(services, guardian):
                 await _serve_http(options, state, services, store)
 
 
 async def _serve_http(options: Options, state: StateDir, services: Services, store: Store) -> None:
     listener = _listen(options)
     server = _Server(_http_config(services))
-    looking = asyncio.create_task(_look_after_store(services, store), name="look")
+    looking = asyncio.create_task(look_after_store(services, store), name="look")
     drilling = asyncio.create_task(run_drills(services), name="drill")
     failing = asyncio.create_task(services.engine.failed(), name="engine")
     serving = asyncio.create_task(server.serve(sockets=[listener]), name="http")
@@ -129,7 +132,7 @@ class _Effects:
 
 @contextlib.asynccontextmanager
 async def _services(
-    config: Config, state: StateDir, switch: Switch, drills: Drills
+    config: Config, state: StateDir, switch: Switch, writer: Switch, drills: Drills
 ) -> AsyncIterator[Services]:
     feed_log = SegmentedLog(state.path / "feed", segment_bytes=config.log.segment_bytes)
     shown = await asyncio.to_thread(read_shown, feed_log)
@@ -139,10 +142,16 @@ async def _services(
         client_buffer=config.feed.client_buffer,
         retention_days=config.feed.retention_days,
     )
-    killer = Killer(switch, lambda request, why: log.critical("no kill of %s: %s", request.target, why))
+    loop = asyncio.get_running_loop()
+
+    def on_refused(request: RevocationRequest, why: str) -> None:
+        start_in(loop, engine.withdraw(request, why), f"the kill of {request.target} is not withdrawn")
+
+    # Without a journal: what the killer has not written is in the action log, and timed when it is written.
+    killer = Killer(writer, on_refused)
     async with feed:
         engine = EmbeddedEngine(config, state, _Effects(feed, killer), shown)
-        with killer:
+        with killer, JournalDrain(Journal(state.path / "journal"), writer) as kept:
             async with engine:
                 _report(engine)
                 yield Services(
@@ -151,7 +160,9 @@ async def _services(
                     engine=engine,
                     feed=feed,
                     switch=switch,
+                    writer=writer,
                     killer=killer,
+                    kept=kept,
                     observer=Observer(state.secret(), store_args=config.log.store_args == "full"),
                     dead_letters=DeadLetters(state.path / "dead-letters.ndjson"),
                     drills=drills,
@@ -170,59 +181,19 @@ def _report(engine: EmbeddedEngine) -> None:
         )
 
 
-# -- following the store ------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _following(services: Services) -> Iterator[None]:
-    """Bring every change and acknowledgement from the store's own log into ours, whoever wrote it."""
+def _guardian(state: StateDir, services: Services) -> Guardian:
     loop = asyncio.get_running_loop()
-    stop = threading.Event()
-    acknowledgements = Acknowledgements(services.kill_latency.observe)
+    switch, writer = services.switch, services.writer
 
-    def on_change(change: Change) -> None:
-        acknowledgements.note_change(change)
-        asyncio.run_coroutine_threadsafe(services.engine.note_change(change), loop)
+    def refresh() -> None:
+        if follow_keyring(state, switch) and switch.keyring:
+            writer.use_keyring(switch.keyring)
 
-    def on_ack(ack: Ack) -> None:
-        message = acknowledgements.message(ack, services.store.live)
-        asyncio.run_coroutine_threadsafe(services.feed.publish([message]), loop)
+    def on_alert(alert: Alert) -> None:
+        start_in(loop, services.feed.publish([alert_message(alert)]), f"not shown: {alert.title}")
 
-    thread = threading.Thread(
-        target=services.switch.follow,
-        args=(services.engine.epoch, on_change, on_ack, stop),
-        name="follow-store",
-        daemon=True,
-    )
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(STOP_TIMEOUT_S)  # before the store goes: it must not complain of our own stop
-
-
-async def _look_after_store(services: Services, store: Store) -> None:
-    """Look at the store about once a second: start it again if it died, count the points, sweep what ran out."""
-    looks = 0
-    while True:
-        services.note_pace()
-        services.store = await asyncio.to_thread(
-            _look, services.switch, store, looks % EXPIRE_EVERY_LOOKS == 0
-        )
-        looks += 1
-        await asyncio.sleep(LOOK_INTERVAL_S)
-
-
-def _look(switch: Switch, store: Store, sweep: bool) -> StoreHealth:
-    try:
-        store.ensure()
-        if sweep:
-            switch.expire(by="killcord/expiry")
-        return StoreHealth(True, tuple(switch.points()))
-    except (KillswitchError, DaemonError) as error:
-        log.error("the revocation store: %s", error)
-        return StoreHealth()
+    ledger = Ledger(state.path / "revocations")
+    return Guardian(writer, ledger, vouches=True, refresh=refresh, on_alert=on_alert)
 
 
 # -- serving HTTP -------------------------------------------------------------------------------------------------

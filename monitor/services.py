@@ -15,6 +15,7 @@ from monitor.engines.embedded import EmbeddedEngine
 from monitor.intake.dead_letters import DeadLetters
 from monitor.intake.observation import Observer
 from monitor.kill.drills import Drills
+from monitor.kill.journal_drain import JournalDrain
 from monitor.kill.killer import Killer
 from monitor.kill.readiness import Readiness, drill_fields, readiness
 from monitor.live.feed import Feed
@@ -42,8 +43,10 @@ class Services:
     access: Access
     engine: EmbeddedEngine
     feed: Feed
-    switch: Switch
+    switch: Switch  # for what people ask: keeps a kill in the journal if the store is away
+    writer: Switch  # for the daemon's own changes: raises then
     killer: Killer
+    kept: JournalDrain
     observer: Observer
     dead_letters: DeadLetters
     store: StoreHealth = field(default_factory=StoreHealth)
@@ -69,7 +72,7 @@ class Services:
             "points_live": self.store.live,
             "points_total": len(self.store.points),
             "redis": "connected" if self.store.reachable else "unreachable",
-            "kills_pending": len(self.killer.pending()),
+            "kills_pending": len(self.killer.pending()) + self.kept.pending(),
             "kills_paused": pipeline.is_paused(time.time()),
             "backlog": self.engine.backlog,
             "mode": self.config.response.mode,

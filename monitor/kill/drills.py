@@ -87,7 +87,7 @@ async def _drill_once(services: Services) -> None:
     drills = services.drills
     try:
         drill = await asyncio.to_thread(
-            run_drill, services.switch, by=BY, promise_ms=services.config.drill.promise_ms
+            run_drill, services.writer, by=BY, promise_ms=services.config.drill.promise_ms
         )
         await asyncio.to_thread(drills.log.add, drill)
     except Exception:  # the root of this task: whatever broke off, the next drill must come

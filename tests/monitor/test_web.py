@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from killswitch import Switch
+from killswitch.journal import Journal
 from monitor.access import Access
 from monitor.config import parse_config
 from monitor.errors import LogError
 from monitor.intake.dead_letters import DeadLetters
+from monitor.kill.journal_drain import JournalDrain
 from monitor.kill.killer import Killer
 from monitor.record.segments import Record
 from monitor.services import Services, StoreHealth
@@ -38,7 +40,9 @@ class Edge:
             engine=node.engine,
             feed=node.feed,
             switch=switch,
+            writer=switch,
             killer=Killer(switch, lambda request, why: None),
+            kept=JournalDrain(Journal(state / "journal"), switch),
             observer=OBSERVER,
             dead_letters=DeadLetters(self.letters),
         )

@@ -1,0 +1,233 @@
+"""Keeps the store's revocations as the daemon knows them to be: what somebody took away without right is put back.
+
+Theory of operation
+-------------------
+The daemon keeps its own durable record (`ledger.py`), fed by the store's own log in the order of its epochs. Into it
+goes every kill; out of it goes only what people may lift: a restoration with the approvals that the keyring asks for,
+or a suspension that has run out. Once a second the store is compared with it:
+
+* *lost*: the record has it and the store has not, or something *weakened* it: put back. Any kill wins.
+* *gained*: the store has it and no entry of the log that one of our keys signed: kept, for the same reason, but people
+  are told. A forged kill stops an agent that should run; it frees nobody.
+* not vouched for: the signed head is missing or does not fit. The state is signed anew, so that enforcement points that
+  start now can trust it.
+
+Putting back replaces the whole state in one step, at an epoch beyond everything that anybody has seen.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from killswitch import Change, KillswitchError, Revocation, Snapshot, StoreUnreachable, Switch
+from monitor.core.alerts import Alert
+from monitor.errors import DaemonError
+from monitor.kill.ledger import Ledger
+from monitor.kill.mending import Incident, Mend, damage_alert, damage_words, forgery_alert, mend, names, take
+
+log = logging.getLogger("killcord.guardian")
+
+LOOK_INTERVAL_S: Final = 1.0
+LOOK_SHARE: Final = (
+    20.0  # with very many revocations a look takes long: then no more than a twentieth of the time
+)
+UNVOUCHED_PAUSE_S: Final = 60.0
+PAGE: Final = 1000
+
+
+class Guardian:
+    """Compares and mends, in a thread of its own. Use as a context manager.
+
+    Parameters
+    ----------
+    switch
+        Reads and mends the store.
+    vouches
+        Whether the switch signs with a key of its keyring.
+    refresh
+        Has the switch follow the keyring's successors; called before anything is decided upon it.
+    on_alert
+        Takes an alert for the feed; called from the guardian's thread.
+    """
+
+    def __init__(
+        self,
+        switch: Switch,
+        ledger: Ledger,
+        *,
+        vouches: bool,
+        refresh: Callable[[], object],
+        on_alert: Callable[[Alert], object],
+    ) -> None:
+        self._switch = switch
+        self._ledger = ledger
+        self._vouches = vouches
+        self._refresh = refresh
+        self._on_alert = on_alert
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._unsigned: dict[str, Revocation] = {}
+        self._vouch_due_s = 0.0
+        self._damage = Incident()
+        self._forgery = Incident()
+        self.mended = 0
+        self._thread = threading.Thread(target=self._run, name="guardian", daemon=True)
+
+    def __enter__(self) -> Guardian:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._wake.set()
+        self._thread.join(timeout=10)
+        with self._lock:
+            self._ledger.close()
+
+    def wake(self) -> None:
+        """Look now: there is a gap in the log."""
+        self._wake.set()
+
+    def note_change(self, change: Change) -> None:
+        """Take in a change as it comes from the store; any thread. Returns when it is on disk; raises nothing."""
+        with self._lock:
+            try:
+                if change.epoch == self._ledger.epoch + 1:
+                    self._take(change)
+                    return
+            except (KillswitchError, DaemonError) as error:
+                log.error("change %d is not taken in yet: %s", change.epoch, error)
+        # That, or the store went back, or was mended by somebody else, or we looked and know it already.
+        self._wake.set()
+
+    def look(self) -> Mend:
+        """Compare the store with the ledger and put right what is wrong; raises `KillswitchError` or `DaemonError`."""
+        self._refresh()
+        found = self._compare()
+        may_vouch = self._vouches and time.monotonic() >= self._vouch_due_s
+        is_wrong = found.is_damaged or (may_vouch and not found.is_vouched)
+        self._report(found, self._put_right(found) if is_wrong else "")
+        return found
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            started_s = time.monotonic()
+            self._wake.clear()
+            try:
+                self.look()
+            except StoreUnreachable as error:
+                log.debug("no look at the store: %s", error)  # said by whoever looks after the store
+            except (KillswitchError, DaemonError) as error:
+                log.error("the store could not be compared: %s", error)
+            except Exception:  # the root of this thread; without it a robbed store would stay robbed
+                log.critical("the store could not be compared; it is tried again", exc_info=True)
+            self._wake.wait(max(LOOK_INTERVAL_S, LOOK_SHARE * (time.monotonic() - started_s)))
+
+    def _compare(self) -> Mend:
+        while True:
+            before = self._ledger.epoch
+            snapshot = self._switch.snapshot()
+            with self._lock:
+                if before <= snapshot.epoch < self._ledger.epoch:
+                    continue  # a change came while we read
+                return self._plan(snapshot)
+
+    def _plan(self, snapshot: Snapshot) -> Mend:
+        """Return what is to be done about `snapshot`, after everything up to its epoch was taken in."""
+        while self._ledger.epoch < snapshot.epoch:
+            page = self._switch.changes(self._ledger.epoch, PAGE)
+            for change in page:
+                if change.epoch <= snapshot.epoch:
+                    self._take(change)
+            if len(page) < PAGE or page[-1].epoch >= snapshot.epoch:
+                break
+        now_s = time.time()
+        found = mend(self._ledger.records, snapshot, now_s)
+        for record in found.gained:
+            self._keep(record, snapshot.epoch if snapshot.epoch > self._ledger.epoch else self._ledger.epoch)
+        for record in [record for record in self._ledger.records.values() if _is_over(record, now_s)]:
+            if record.target not in snapshot.revocations:
+                self._ledger.clear(record.target, self._ledger.epoch)
+        self._ledger.note(snapshot.epoch)
+        return found
+
+    def _take(self, change: Change) -> None:
+        held = self._ledger.records.get(change.target)
+        effect = take(held, change, self._switch.keyring, time.time())
+        if effect == "unproven":
+            self._refresh()  # the approvals may be by keys that came a moment ago
+            effect = take(held, change, self._switch.keyring, time.time())
+        if effect == "put" and change.new is not None:
+            self._keep(change.new, change.epoch)
+            if self._vouches and not change.signed_by:
+                self._unsigned[change.change_id] = change.new
+        elif effect == "clear":
+            self._ledger.clear(change.target, change.epoch)
+        else:
+            if effect == "unproven":
+                log.error("change %d (%s of %s by %s) lifts without enough approvals; it does not count",
+                          change.epoch, change.kind, change.target, change.by)  # fmt: skip
+                self._wake.set()
+            self._ledger.note(change.epoch)
+
+    def _keep(self, record: Revocation, epoch: int) -> None:
+        try:
+            self._ledger.put(record, epoch)
+        except DaemonError as error:
+            log.critical("%s", error)  # in force all the same; only our copy lacks it
+
+    def _put_right(self, found: Mend) -> str:
+        """Mend the store; return what went wrong, in words."""
+
+        def choose(snapshot: Snapshot) -> Iterable[Revocation]:
+            with self._lock:
+                return self._plan(snapshot).records.values()
+
+        try:
+            epoch = self._switch.mend(choose, floor=self._ledger.epoch)
+        except StoreUnreachable:
+            raise
+        except KillswitchError as error:
+            return str(error)
+        with self._lock:
+            self._ledger.note(epoch)
+        if found.is_damaged:
+            self.mended += 1
+            log.critical("the store was put right as change %d: %s", epoch, damage_words(found))
+        else:
+            log.info("vouched for the state as change %d", epoch)
+        if (
+            not self._switch.snapshot().certified
+        ):  # our key counts no more: signing again would change nothing
+            self._vouch_due_s = time.monotonic() + UNVOUCHED_PAUSE_S
+            log.error(
+                "the keyring no longer holds the daemon's key: points that start now will refuse everything"
+            )
+        return ""
+
+    def _report(self, found: Mend, problem: str) -> None:
+        is_first = (
+            self._ledger.is_new
+        )  # whatever a store holds when we first see it is news to us and to nobody else
+        self._ledger.is_new = False
+        with self._lock:
+            unsigned, self._unsigned = self._unsigned, {}
+        now_s = time.time()
+        damage = [*names(found.lost, "lost"), *names(found.weakened, "weakened")]
+        damage += [f"dropped an entry that could not be read: {entry}" for entry in found.dropped]
+        if alerted := self._damage.due(damage, now_s):
+            self._on_alert(damage_alert(alerted, problem, now_s))
+        forged = {record.change_id: record for record in found.gained} | unsigned
+        if alerted := self._forgery.due([] if is_first else names(forged.values(), "unsigned"), now_s):
+            self._on_alert(forgery_alert(alerted, now_s))
+
+
+def _is_over(record: Revocation, now_s: float) -> bool:
+    return record.level_at(now_s) is None

@@ -1,0 +1,153 @@
+"""The daemon's own durable copy of all revocations, from which a robbed store is put right.
+
+One line an entry: a CRC-32, what happened, the epoch, and the record or target. Each is on disk before `put` and
+`clear` return. A line that a crash cut off was never acknowledged and is dropped; a damaged one in the middle is passed
+over and counted. The file is written anew at start, and when most of it is history.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from killswitch import BadRecord, InvalidTarget, Revocation, Target
+from killswitch.codec import decode_revocation, encode_revocation
+from monitor.errors import DaemonError
+from monitor.state_dir import write_private
+
+log = logging.getLogger("killcord.ledger")
+
+MAX_RECORDS: Final = 100_000  # security limit: they are kept in memory
+MAX_HISTORY_LINES: Final = 20_000
+
+
+class Ledger:
+    """The revocations in one file. Belongs to one thread at a time.
+
+    Parameters
+    ----------
+    path
+        The file; made on first use.
+    max_records
+        How many revocations are kept; what comes beyond is refused with `DaemonError`, and what is kept stays.
+
+    Attributes
+    ----------
+    records : dict
+        Target to revocation. Read it, change it through `put` and `clear` only.
+    epoch : int
+        Number of the last change that was taken in.
+    is_new : bool
+        Whether there was no file before.
+    damaged : int
+        How many lines could not be read at start.
+    """
+
+    def __init__(self, path: Path, *, max_records: int = MAX_RECORDS) -> None:
+        self._path = path
+        self._max_records = max_records
+        self.records: dict[Target, Revocation] = {}
+        self.epoch = 0
+        self.is_new = not path.exists()
+        self.damaged = 0
+        self._lines = 0
+        self._handle: int | None = None
+        if not self.is_new:
+            self._read()
+        self._rewrite()
+
+    def put(self, record: Revocation, epoch: int) -> None:
+        """Keep `record` as of `epoch`; raises `DaemonError` if there is no room or it cannot be written."""
+        if record.target not in self.records and len(self.records) >= self._max_records:
+            raise DaemonError(
+                f"the daemon's record holds {len(self.records)} revocations, its limit: that of {record.target} is not"
+                " protected against a loss of the store; restore what is no longer needed"
+            )
+        self.records[record.target] = record
+        self._append(b"set", epoch, encode_revocation(record))
+
+    def clear(self, target: Target, epoch: int) -> None:
+        """Forget what is kept against `target`; raises `DaemonError` if that cannot be written."""
+        self.records.pop(target, None)
+        self._append(b"clear", epoch, str(target).encode())
+
+    def note(self, epoch: int) -> None:
+        """Take note that everything up to `epoch` was taken in; raises `DaemonError` if that cannot be written."""
+        if epoch > self.epoch:
+            self._append(b"epoch", epoch, b"")
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _append(self, what: bytes, epoch: int, content: bytes) -> None:
+        self.epoch = max(self.epoch, epoch)
+        if self._handle is None or self._lines > MAX_HISTORY_LINES + 4 * len(self.records):
+            self._rewrite()  # holds what is to be appended already
+            return
+        try:
+            data = _line(what, epoch, content)
+            if os.write(self._handle, data) != len(data):
+                raise OSError("it was written in part only")
+            os.fdatasync(self._handle)
+        except OSError as error:
+            self.close()  # half a line may be in it: the next entry writes the file anew
+            raise DaemonError(f"{self._path} cannot be written: {error}; make room on its disk") from error
+        self._lines += 1
+
+    def _rewrite(self) -> None:
+        self.close()
+        lines = [_line(b"set", record.epoch, encode_revocation(record)) for record in self.records.values()]
+        lines.append(_line(b"epoch", self.epoch, b""))
+        try:
+            write_private(self._path, b"".join(lines))
+            self._handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        except OSError as error:
+            raise DaemonError(f"{self._path} cannot be written: {error}; make room on its disk") from error
+        self._lines = len(lines)
+
+    def _read(self) -> None:
+        try:
+            content = self._path.read_bytes()
+        except OSError as error:
+            raise DaemonError(f"{self._path} cannot be read: {error}; bring it back from a copy") from error
+        *whole, torn = content.split(b"\n")
+        for what, epoch, data in self._entries(whole):
+            try:
+                self._take(what, epoch, data)
+            except (BadRecord, InvalidTarget, UnicodeDecodeError):
+                self.damaged += 1
+        if torn:
+            log.warning("%s: a torn entry at its end was dropped; it was never acknowledged", self._path)
+        if self.damaged:
+            log.error("%s: %d entries are damaged and were passed over", self._path, self.damaged)
+
+    def _entries(self, lines: list[bytes]) -> Iterator[tuple[bytes, int, bytes]]:
+        for line in lines:
+            checksum, _, rest = line.partition(b" ")
+            parts = rest.split(b" ", 2)
+            if checksum != b"%08x" % zlib.crc32(rest) or len(parts) != 3:
+                self.damaged += 1
+                continue
+            yield parts[0], int(parts[1]), parts[2]
+
+    def _take(self, what: bytes, epoch: int, data: bytes) -> None:
+        if what == b"set":
+            record = decode_revocation(data)
+            self.records[record.target] = record
+        elif what == b"clear":
+            self.records.pop(Target.parse(data.decode()), None)
+        self.epoch = max(self.epoch, epoch)
+
+
+def _line(what: bytes, epoch: int, content: bytes) -> bytes:
+    rest = b"%s %d %s" % (what, epoch, content)
+    return b"%08x %s\n" % (zlib.crc32(rest), rest)
