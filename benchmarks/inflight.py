@@ -109,17 +109,19 @@ class Kill:
     def __call__(self, agent: str, **options: Any) -> int:
         """Return the nanosecond just before the call; returns once it is written."""
         written = threading.Event()
-        started_ns = time.monotonic_ns()
+        started_ns: list[int] = []
 
         def tell(outcome: Outcome) -> None:
             written.set()
 
-        future = self._pool.submit(
-            self._switch.revoke, Target("agent", agent), on_written=tell, **WHY, **options
-        )
+        def revoke() -> None:
+            started_ns.append(time.monotonic_ns())
+            self._switch.revoke(Target("agent", agent), on_written=tell, **WHY, **options)
+
+        future = self._pool.submit(revoke)
         if not written.wait(10):
             future.result()
-        return started_ns
+        return started_ns[0]
 
 
 # -- one process: asyncio and threads ------------------------------------------------------------------------------
@@ -352,7 +354,7 @@ def measure(server: ValkeyServer, rounds: int, peers_python: Path | None) -> dic
     """Return every measurement by name."""
     url = f"redis://127.0.0.1:{server.port}"
     found: dict[str, Any] = {}
-    with Switch(url) as switch, ThreadPoolExecutor(8) as pool:
+    with Switch(url) as switch, ThreadPoolExecutor(max(32, rounds)) as pool:
         kill = Kill(switch, pool)
         with Guard.connect(url, name="inflight") as guard:
             for body in BODIES:

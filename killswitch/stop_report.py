@@ -170,20 +170,9 @@ class StopReport:
             "stops": [stop.plain(self._wall_offset_s) for stop in self.stops],
         }
 
-    def save(self, path: Path) -> None:
-        """Write it to `path` for the owner's eyes only; on disk when this returns, whole or not at all."""
-        aside = path.with_name(f".{path.name}.{os.getpid()}")
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(json.dumps(self.plain(), indent=2) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    def text(self) -> str:
+        """Return all of it as it is saved."""
+        return json.dumps(self.plain(), indent=2) + "\n"
 
     def line(self) -> str:
         """Return the last thing that happened, for a terminal."""
@@ -191,6 +180,22 @@ class StopReport:
 
     def _wall(self, at_s: float | None) -> float | None:
         return None if at_s is None else round(at_s + self._wall_offset_s, 6)
+
+
+def save(text: str, path: Path) -> None:
+    """Write `text` to `path` for the owner's eyes only; on disk when this returns, whole or not at all."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(aside, path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _line(stop: Stop, is_gone: bool) -> str:

@@ -11,13 +11,14 @@ A supervised program is in one of six states:
 * ``killing``: SIGKILL, again and again until nothing is left.
 * ``gone``: nothing is left (or was ever run).
 
-The enforcement point's answer comes as one of four events (``allowed``; ``held``: held for approval, suspended, or a
-revocation that was announced and is not written yet; ``revoked``; ``lost``: the lease ran out, or what is in force
-cannot be read), each time it may have changed.
-``given_up`` is ``lost`` for whoever chose to kill then. ``signal`` asks the program to end (TERM, INT, HUP, QUIT came
-to the supervisor), ``terminal_stop`` is Ctrl-Z, ``grace_over`` the end of the grace, ``keeper_lost`` the death of the
-process in between, ``child_exited`` the end of the first process, ``tree_gone`` that of the last: what the program
-left behind is supervised too.
+The enforcement point's answer comes as one of five events, each time it may have changed. ``allowed``. ``held``: held
+for approval, suspended, or a revocation that was announced and is not written yet. ``revoked``. ``lost``: the lease
+ran out, what is in force cannot be read or proven, or the host's sentinel stops it. ``given_up``: the lease ran out,
+for whoever chose to kill then.
+
+``signal`` asks the program to end (TERM, INT, HUP, QUIT came to the supervisor), ``terminal_stop`` is Ctrl-Z,
+``grace_over`` the end of the grace, ``keeper_lost`` the death of the process in between, ``child_exited`` the end of
+the first process, ``tree_gone`` that of the last: what the program left behind is supervised too.
 
 :data:`TRANSITIONS` has a row for each pair; no other place decides. What shapes it: from ``stopping`` and ``killing``
 no event leads back to ``running`` or ``frozen`` (a revoked program is ended, even if the agent is restored
@@ -123,7 +124,7 @@ class Ending:
     """How it ended.
 
     ``status`` is the program's own exit status (128 + the signal that ended it), or 1 if it was refused or killed by a
-    revocation, 3 if for lack of news. ``refused`` says why, or None; ``ran`` whether it was started at all.
+    revocation, 3 if for lack of news from the store. ``refused`` says why, or None; ``ran`` whether it was started.
     """
 
     status: int

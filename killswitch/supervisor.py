@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from killswitch.clocks import lease_clock_s
-from killswitch.errors import Refused, Revoked, StepUpRequired
+from killswitch.errors import LeaseExpired, NotReady, Refused, Revoked, StepUpRequired
 from killswitch.keeper import FREEZE_WITHIN_S, KILL_WITHIN_S, Keeper
 from killswitch.processes import GroupTree, Process, Tree, WalkedTree, can_walk, look_up, send
 from killswitch.stop_report import StopReport
@@ -57,7 +57,8 @@ class Supervisor:
     report : StopReport
         Where everything that is done is written down.
     on_stop : callable
-        Called when the program was frozen, thawed or is gone; to save and show the report.
+        Called when the program was frozen, thawed or is gone; to save and show the report. It must not block: a
+        kill may be the next thing to do.
     """
 
     def __init__(
@@ -99,11 +100,13 @@ class Supervisor:
 
     def run(self) -> Ending:
         """Run the program until nothing is left of it. In the main thread: signals come here."""
-        before = {signum: signal.getsignal(signum) for signum in (*_PASSED, signal.SIGCHLD, signal.SIGCONT)}
+        handled = (*_PASSED, signal.SIGCHLD, signal.SIGCONT, signal.SIGTTOU)
+        before = {signum: signal.getsignal(signum) for signum in handled}
         waker = signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         for signum, handler in before.items():
             if handler is not signal.SIG_IGN or signum == signal.SIGCHLD:  # nohup stays nohup
                 signal.signal(signum, lambda *_: None)
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # `stty tostop` must not stop us for saying something
         self._guard.add_watch(self._bell)
         try:
             self._judge()
@@ -115,8 +118,7 @@ class Supervisor:
                 signal.signal(signum, handler)
             signal.set_wakeup_fd(waker)
             self._keeper.end()
-            os.close(self._woken)
-            os.close(self._waker)
+            # The pipe stays open: the guard's thread may be about to ring, and its number must not mean another file.
         return self._ending()
 
     def _turn(self) -> None:
@@ -165,8 +167,10 @@ class Supervisor:
             # Freezing can be undone, killing cannot: an announcement may come to nothing, so only the record kills.
             final = refused.revocation.level == "revoke" and not self._guard.is_announced(refused.revocation)
             return ("revoked" if final else "held"), refused
-        except Refused as refused:
+        except (LeaseExpired, NotReady) as refused:
             return ("given_up" if self._how.kill_on_lease_loss else "lost"), refused
+        except Refused as refused:
+            return "lost", refused
         return "allowed", None
 
     def _look_after(self) -> None:
@@ -307,7 +311,7 @@ class Supervisor:
             self._terminal.take_back(restore=self._report.latest is not None)
         status = self._status
         if self._refused is not None:
-            status = 1 if isinstance(self._refused, Revoked) else 3
+            status = 3 if isinstance(self._refused, LeaseExpired | NotReady) else 1
         elif self._report.keeper_lost:
             status = 1
         self._report.finished(status)

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import argparse
 import os
+import queue
 import socket
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from killswitch import Guard, InvalidRequest
 from killswitch.cgroups import Cgroup
 from killswitch.keeper import Keeper
 from killswitch.keyring import Keyring
 from killswitch.processes import can_walk
-from killswitch.stop_report import StopReport
+from killswitch.stop_report import StopReport, save
 from killswitch.supervision import Ending, Supervision
 from killswitch.supervisor import Supervisor
 from killswitch.terminals import Terminal
 from monitor.cli.outcome import store_url
+
+MAX_TELL_S: Final = 10.0
 
 
 def run(options: argparse.Namespace) -> int:
@@ -35,7 +40,11 @@ def run(options: argparse.Namespace) -> int:
     try:
         keyring = None if options.keyring is None else Keyring.load(options.keyring)
         guard = Guard.connect(
-            url, name=_point_name(supervision.argv[0]), lease_s=options.lease, keyring=keyring
+            url,
+            name=_point_name(supervision.argv[0]),
+            lease_s=options.lease,
+            keyring=keyring,
+            sentinel=options.sentinel,
         )
     except BaseException:
         keeper.end()
@@ -49,12 +58,10 @@ def _supervise(
 ) -> int:
     report = StopReport(supervision.argv, supervision.names, guard.status().name)
     cgroup = Cgroup.create() if use_cgroup and can_walk() else None
+    teller = _Teller(evidence)
 
     def tell() -> None:
-        if report.stops:
-            print(f"killcord guard: {report.line()}", file=sys.stderr, flush=True)
-        if evidence is not None:
-            _save(report, evidence)
+        teller.tell(f"killcord guard: {report.line()}" if report.stops else "", report.text())
 
     try:
         supervisor = Supervisor(
@@ -64,29 +71,55 @@ def _supervise(
     finally:
         if cgroup is not None:
             cgroup.remove()
-    _explain(ending, report, supervision.argv[0])
+    teller.tell(_explanation(ending, report, supervision.argv[0]), report.text())
+    teller.end()
     return ending.status
 
 
-def _save(report: StopReport, path: Path) -> None:
-    try:
-        report.save(path)
-    except OSError as error:  # a full disk must not keep a kill from happening
-        print(f"killcord guard: --evidence: {error}; what happened is not on record", file=sys.stderr)
+class _Teller:
+    """Says and saves in a thread of its own: a slow disk or a reader that does not read must not hold up a kill."""
+
+    def __init__(self, evidence: Path | None) -> None:
+        self._evidence = evidence
+        self._waiting: queue.SimpleQueue[tuple[str, str] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="killcord-guard-teller", daemon=True)
+        self._thread.start()
+
+    def tell(self, line: str, report: str) -> None:
+        """Have the report saved and the line, if any, said."""
+        self._waiting.put((line, report))
+
+    def end(self) -> None:
+        """Wait until all is said and saved, or for ten seconds."""
+        self._waiting.put(None)
+        self._thread.join(MAX_TELL_S)
+
+    def _run(self) -> None:
+        while (word := self._waiting.get()) is not None:
+            line, report = word
+            if self._evidence is not None:
+                try:
+                    save(report, self._evidence)
+                except OSError as error:
+                    self._say(f"killcord guard: --evidence: {error}; what happened is not on record")
+            if line:
+                self._say(line)
+
+    def _say(self, line: str) -> None:
+        with suppress(OSError):  # nobody reads any more
+            print(line, file=sys.stderr, flush=True)
 
 
-def _explain(ending: Ending, report: StopReport, program: str) -> None:
+def _explanation(ending: Ending, report: StopReport, program: str) -> str:
     if report.failed_errno is not None:
-        print(f"killcord guard: {program}: {os.strerror(report.failed_errno)}", file=sys.stderr)
-    elif ending.refused is not None and not ending.ran:
-        print(f"killcord guard: nothing was run: {ending.refused}", file=sys.stderr)
-    elif ending.refused is not None:
-        print(f"killcord guard: killed: {ending.refused}", file=sys.stderr)
-    elif report.keeper_lost:
-        print(
-            "killcord guard: somebody killed the process that keeps the program, so all of it was killed",
-            file=sys.stderr,
-        )
+        return f"killcord guard: {program}: {os.strerror(report.failed_errno)}"
+    if ending.refused is not None and not ending.ran:
+        return f"killcord guard: nothing was run: {ending.refused}"
+    if ending.refused is not None:
+        return f"killcord guard: killed: {ending.refused}"
+    if report.keeper_lost:
+        return "killcord guard: somebody killed the process that keeps the program, so all of it was killed"
+    return ""
 
 
 def _argv(command: list[str]) -> tuple[str, ...]:

@@ -232,6 +232,12 @@ def _add_guard(commands: Commands) -> None:
         "--evidence", type=Path, metavar="FILE", help="write here what was stopped, when and why"
     )
     guard.add_argument("--keyring", type=Path, metavar="FILE", help="believe only what these keys signed")
+    guard.add_argument(
+        "--sentinel",
+        type=Path,
+        metavar="FILE",
+        help="a file that stops what it names, or everything if it is empty",
+    )
     _store(guard)
     guard.add_argument(
         "command", nargs=argparse.REMAINDER, metavar="-- CMD", help="the program and its arguments"
@@ -273,7 +279,9 @@ def _add_keys(commands: Commands) -> None:
     sign.add_argument("--key", type=Path, required=True, metavar="FILE", help="your private key")
     sign.add_argument("--yes", action="store_true", help="do not ask on a terminal")
     publish = verbs.add_parser("publish", help="put a keyring in force that enough keys have signed")
-    publish.add_argument("file", type=Path, metavar="FILE")
+    publish.add_argument(
+        "file", type=Path, nargs="?", metavar="FILE", help="(default: again what was published from here)"
+    )
     for name, verb in (("show", show), ("propose", propose), ("sign", sign), ("publish", publish)):
         verb.add_argument("--keyring", type=Path, metavar="FILE", help="in force (default: the daemon's)")
         verb.set_defaults(run=_lazy("keys", name))

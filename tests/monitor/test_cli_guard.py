@@ -459,6 +459,32 @@ def test_an_announced_kill_freezes_and_kills_only_once_it_is_written(
     assert stubborn.end()[0] == 1
 
 
+def test_the_hosts_sentinel_freezes_without_any_network(start: Start, tmp_path: Path) -> None:
+    sentinel = tmp_path / "stop"
+    stubborn = start("stubborn", options=("--sentinel", str(sentinel)))
+    stubborn.wait_for(1)
+    sentinel.touch()
+    until(lambda: len(stubborn.stops()) == 1)
+    assert stubborn.stops()[0]["cause"] == "lost"
+    sentinel.unlink()
+    until(lambda: stubborn.stops()[0]["resumed_after_ms"] is not None)
+    assert_goes_on(stubborn)
+
+
+def test_nobody_reading_what_it_says_changes_nothing(start: Start, switch: Switch, bot: Target) -> None:
+    stubborn = start("stubborn", options=("--grace", "0"))
+    stubborn.wait_for(1)
+    assert stubborn.process.stderr is not None
+    stubborn.process.stderr.close()
+    switch.revoke(bot, level="step_up", **WHY)
+    until(lambda: len(stubborn.stops()) == 1)
+    switch.restore(bot, **WHY)
+    until(lambda: stubborn.stops()[0]["resumed_after_ms"] is not None)
+    assert_goes_on(stubborn)
+    switch.revoke(bot, **WHY)
+    assert stubborn.process.wait(30) == 1
+
+
 # -- the supervisor itself is attacked ---------------------------------------------------------------------------
 
 
