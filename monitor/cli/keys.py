@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from killswitch import BadKey, BadRecord, InvalidRequest, Keyring, PublicKey, SignedKeyring, Signer
+from killswitch import BadKey, BadRecord, InvalidRequest, Keyring, PublicKey, SignedKeyring, Signer, Switch
 from killswitch.keyring import ANY_KIND, MAX_KEYRING_BYTES
 from monitor.cli.asking import ask, has_terminal
 from monitor.cli.main import DONE, REFUSED
@@ -18,6 +18,7 @@ from monitor.kill.keys import KEYRING_FILE
 from monitor.state_dir import write_private
 
 TIMEOUT_S = 2.0
+PUBLISHED = "keyrings"  # in the state directory: what was published, one file a version
 
 
 def new(options: argparse.Namespace) -> int:
@@ -74,17 +75,36 @@ def sign(options: argparse.Namespace) -> int:
 
 
 def publish(options: argparse.Namespace) -> int:
-    """Hand a signed keyring to all points and daemons, if those that hold the one in force will take it."""
-    current, proposed = _current(options), _load(options.file)
+    """Hand a signed keyring to all points and daemons, if those that hold the one in force will take it.
+
+    Without a file: hand out again what was published from here, for a store that lost it.
+    """
+    current, kept = _current(options), options.state / PUBLISHED
     with open_switch(options, TIMEOUT_S) as switch:
+        if options.file is None:
+            return _publish_again(switch, kept)
+        proposed = _load(options.file)
         current = switch.latest_keyring() or current
-        if not current.accepts(proposed):
+        if proposed.keyring != current and not current.accepts(proposed):
             print(_changes(current, proposed.keyring), file=sys.stderr)
             print(_who_must_sign(current, proposed, options.file), file=sys.stderr)
             return REFUSED
         switch.publish_keyring(proposed)
+    if options.keyring is None:
+        kept.mkdir(mode=0o700, exist_ok=True)
+        _save(kept / f"{proposed.keyring.version}.json", proposed)
     _save(options.keyring or options.state / KEYRING_FILE, proposed)
     print(f"version {proposed.keyring.version} is in force; points and daemons take it as they hear of it")
+    return DONE
+
+
+def _publish_again(switch: Switch, kept: Path) -> int:
+    keyrings = sorted(map(_load, kept.glob("*.json")), key=lambda signed: signed.keyring.version)
+    if not keyrings:
+        raise InvalidRequest("FILE", f"nothing was published from here ({kept}); name the file")
+    for signed in keyrings:
+        switch.publish_keyring(signed)
+    print(f"published again: version {', '.join(str(signed.keyring.version) for signed in keyrings)}")
     return DONE
 
 

@@ -379,6 +379,26 @@ def test_a_kind_gets_a_quorum_of_its_own_and_loses_it_again(strict: Office, said
         assert said()["quorum"] == (quorum or {"*": 2, "session": 1})
 
 
+def test_keyrings_are_handed_out_again_when_the_store_lost_them(strict: Office, server: Server) -> None:
+    out = strict.propose("--quorum", "1")
+    for name in ("alice", "bob"):
+        strict.run("keys", "sign", out, "--key", strict.key(name))
+    assert strict.run("keys", "publish", out) == 0
+    with redis.Redis.from_url(server.url) as client:
+        client.delete("killcord:keyrings")
+        assert strict.run("keys", "publish", out) == 0  # the one in force
+        assert client.hkeys("killcord:keyrings") == [b"3"]
+        assert strict.run("keys", "publish") == 0
+    with Switch(strict.url, keyring=strict.keys.keyring) as switch:
+        latest = switch.latest_keyring()
+        assert latest is not None
+        assert latest.version == 3
+
+
+def test_there_is_nothing_to_hand_out_again_before_the_first(office: Office) -> None:
+    assert office.run("keys", "publish") == 2
+
+
 def test_files_that_are_none_are_named(strict: Office, capsys: pytest.CaptureFixture[str]) -> None:
     junk = strict.directory / "junk"
     junk.write_text("junk")
