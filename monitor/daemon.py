@@ -81,8 +81,9 @@ async def serve(options: Options) -> None:
     ):
         await asyncio.to_thread(warm_up)
         drills = Drills(DrillLog(state.path / "drills.ndjson", keys.signer, keys.keyring))
+        key_id = keys.signer.key_id if keys.signer else ""
         async with _services(options.config, state, switch, writer, drills) as services:
-            with _guardian(state, services) as guardian, following(services, guardian):
+            with _guardian(state, services, key_id) as guardian, following(services, guardian):
                 await _serve_http(options, state, services, store)
 
 
@@ -181,7 +182,7 @@ def _report(engine: EmbeddedEngine) -> None:
         )
 
 
-def _guardian(state: StateDir, services: Services) -> Guardian:
+def _guardian(state: StateDir, services: Services, key_id: str) -> Guardian:
     loop = asyncio.get_running_loop()
     switch, writer = services.switch, services.writer
 
@@ -193,7 +194,7 @@ def _guardian(state: StateDir, services: Services) -> Guardian:
         start_in(loop, services.feed.publish([alert_message(alert)]), f"not shown: {alert.title}")
 
     ledger = Ledger(state.path / "revocations")
-    return Guardian(writer, ledger, vouches=True, refresh=refresh, on_alert=on_alert)
+    return Guardian(writer, ledger, key_id=key_id, refresh=refresh, on_alert=on_alert)
 
 
 # -- serving HTTP -------------------------------------------------------------------------------------------------

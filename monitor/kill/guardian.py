@@ -21,7 +21,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, ParamSpec
 
 from killswitch import Change, KillswitchError, Revocation, Snapshot, StoreUnreachable, Switch
 from monitor.core.alerts import Alert
@@ -33,10 +33,12 @@ log = logging.getLogger("killcord.guardian")
 
 LOOK_INTERVAL_S: Final = 1.0
 LOOK_SHARE: Final = (
-    20.0  # with very many revocations a look takes long: then no more than a twentieth of the time
+    20.0  # with very many revocations a look takes long: then a twentieth of the time goes into it
 )
-UNVOUCHED_PAUSE_S: Final = 60.0
 PAGE: Final = 1000
+
+
+P = ParamSpec("P")
 
 
 class Guardian:
@@ -46,8 +48,8 @@ class Guardian:
     ----------
     switch
         Reads and mends the store.
-    vouches
-        Whether the switch signs with a key of its keyring.
+    key_id
+        Of the key that the switch signs with; "" if it signs nothing.
     refresh
         Has the switch follow the keyring's successors; called before anything is decided upon it.
     on_alert
@@ -59,20 +61,19 @@ class Guardian:
         switch: Switch,
         ledger: Ledger,
         *,
-        vouches: bool,
+        key_id: str,
         refresh: Callable[[], object],
         on_alert: Callable[[Alert], object],
     ) -> None:
         self._switch = switch
         self._ledger = ledger
-        self._vouches = vouches
+        self._key_id = key_id
         self._refresh = refresh
         self._on_alert = on_alert
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._unsigned: dict[str, Revocation] = {}
-        self._vouch_due_s = 0.0
         self._damage = Incident()
         self._forgery = Incident()
         self.mended = 0
@@ -100,17 +101,16 @@ class Guardian:
                 if change.epoch == self._ledger.epoch + 1:
                     self._take(change)
                     return
-            except (KillswitchError, DaemonError) as error:
+            except KillswitchError as error:
                 log.error("change %d is not taken in yet: %s", change.epoch, error)
         # That, or the store went back, or was mended by somebody else, or we looked and know it already.
         self._wake.set()
 
     def look(self) -> Mend:
-        """Compare the store with the ledger and put right what is wrong; raises `KillswitchError` or `DaemonError`."""
+        """Compare the store with the ledger and put right what is wrong; raises `KillswitchError`."""
         self._refresh()
         found = self._compare()
-        may_vouch = self._vouches and time.monotonic() >= self._vouch_due_s
-        is_wrong = found.is_damaged or (may_vouch and not found.is_vouched)
+        is_wrong = found.is_damaged or (self._can_vouch() and not found.is_vouched)
         self._report(found, self._put_right(found) if is_wrong else "")
         return found
 
@@ -124,11 +124,16 @@ class Guardian:
                 self.look()
             except StoreUnreachable as error:
                 log.debug("no look at the store: %s", error)  # said by whoever looks after the store
-            except (KillswitchError, DaemonError) as error:
+            except KillswitchError as error:
                 log.error("the store could not be compared: %s", error)
             except Exception:  # the root of this thread; without it a robbed store would stay robbed
                 log.critical("the store could not be compared; it is tried again", exc_info=True)
             self._wake.wait(max(LOOK_INTERVAL_S, LOOK_SHARE * (time.monotonic() - started_s)))
+
+    def _can_vouch(self) -> bool:
+        """Whether points would believe our signature: not once the daemon's key was struck off the keyring."""
+        keyring = self._switch.keyring
+        return keyring is not None and any(key.id == self._key_id for key in keyring.keys)
 
     def _compare(self) -> Mend:
         while True:
@@ -151,11 +156,11 @@ class Guardian:
         now_s = time.time()
         found = mend(self._ledger.records, snapshot, now_s)
         for record in found.gained:
-            self._keep(record, snapshot.epoch if snapshot.epoch > self._ledger.epoch else self._ledger.epoch)
+            self._durably(self._ledger.put, record, max(snapshot.epoch, self._ledger.epoch))
         for record in [record for record in self._ledger.records.values() if _is_over(record, now_s)]:
             if record.target not in snapshot.revocations:
-                self._ledger.clear(record.target, self._ledger.epoch)
-        self._ledger.note(snapshot.epoch)
+                self._durably(self._ledger.clear, record.target, self._ledger.epoch)
+        self._durably(self._ledger.note, snapshot.epoch)
         return found
 
     def _take(self, change: Change) -> None:
@@ -165,23 +170,24 @@ class Guardian:
             self._refresh()  # the approvals may be by keys that came a moment ago
             effect = take(held, change, self._switch.keyring, time.time())
         if effect == "put" and change.new is not None:
-            self._keep(change.new, change.epoch)
-            if self._vouches and not change.signed_by:
+            self._durably(self._ledger.put, change.new, change.epoch)
+            if self._key_id and not change.signed_by:
                 self._unsigned[change.change_id] = change.new
         elif effect == "clear":
-            self._ledger.clear(change.target, change.epoch)
+            self._durably(self._ledger.clear, change.target, change.epoch)
         else:
             if effect == "unproven":
                 log.error("change %d (%s of %s by %s) lifts without enough approvals; it does not count",
                           change.epoch, change.kind, change.target, change.by)  # fmt: skip
                 self._wake.set()
-            self._ledger.note(change.epoch)
+            self._durably(self._ledger.note, change.epoch)
 
-    def _keep(self, record: Revocation, epoch: int) -> None:
+    def _durably(self, write: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Write to the ledger; if its disk fails it still knows, and writes everything anew next time."""
         try:
-            self._ledger.put(record, epoch)
+            write(*args, **kwargs)
         except DaemonError as error:
-            log.critical("%s", error)  # in force all the same; only our copy lacks it
+            log.critical("%s", error)
 
     def _put_right(self, found: Mend) -> str:
         """Mend the store; return what went wrong, in words."""
@@ -197,25 +203,16 @@ class Guardian:
         except KillswitchError as error:
             return str(error)
         with self._lock:
-            self._ledger.note(epoch)
+            self._durably(self._ledger.note, epoch)
         if found.is_damaged:
             self.mended += 1
             log.critical("the store was put right as change %d: %s", epoch, damage_words(found))
         else:
             log.info("vouched for the state as change %d", epoch)
-        if (
-            not self._switch.snapshot().certified
-        ):  # our key counts no more: signing again would change nothing
-            self._vouch_due_s = time.monotonic() + UNVOUCHED_PAUSE_S
-            log.error(
-                "the keyring no longer holds the daemon's key: points that start now will refuse everything"
-            )
         return ""
 
     def _report(self, found: Mend, problem: str) -> None:
-        is_first = (
-            self._ledger.is_new
-        )  # whatever a store holds when we first see it is news to us and to nobody else
+        is_first = self._ledger.is_new  # then whatever the store holds is news to us, and to nobody else
         self._ledger.is_new = False
         with self._lock:
             unsigned, self._unsigned = self._unsigned, {}

@@ -1,0 +1,306 @@
+"""A store that was robbed is put right from the daemon's own record; what people approved stays lifted."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from killswitch import Guard, Keyring, Petition, PublicKey, Revoked, Signer, Switch, Target, approve
+from killswitch.codec import encode_revocation
+from monitor.core.alerts import Alert
+from monitor.kill.guardian import Guardian
+from monitor.kill.ledger import Ledger
+from tests.killswitch.conftest import Server, refuses, until
+
+pytestmark = pytest.mark.redis
+A, B = Target("agent", "a"), Target("agent", "b")
+WHY = {"reason": "it pays strangers", "by": "alice"}
+STATE, HEAD = "killcord:state", "killcord:head"
+
+
+class Watched:
+    """A store with the daemon's guardian, keys, and an intruder."""
+
+    def __init__(self, server: Server, directory: Path) -> None:
+        self.server = server
+        self.path = directory / "revocations"
+        self.daemon, self.alice = Signer.generate("daemon"), Signer.generate("alice")
+        keys = PublicKey.of(self.daemon, "daemon"), PublicKey.of(self.alice, "operator")
+        self.keyring = Keyring(1, keys, {"*": 1})
+        self.switch = Switch(server.url, signer=self.daemon, keyring=self.keyring)
+        self.intruder = redis.Redis.from_url(server.url)
+        self.alerts: list[Alert] = []
+        self.guardian = self.new_guardian()
+
+    def new_guardian(self, **options: Any) -> Guardian:
+        """As after a restart of the daemon."""
+        given = {"key_id": self.daemon.key_id, "refresh": lambda: None, "on_alert": self.alerts.append}
+        return Guardian(self.switch, Ledger(self.path), **{**given, **options})
+
+    def restore(self, target: Target) -> None:
+        held = self.switch.snapshot().revocations[target]
+        now_s = time.time()
+        petition = Petition.open(target, held.change_id, now_s=now_s, **WHY)
+        self.switch.restore(target, approvals=(approve(petition, self.alice, now_s),), **WHY)
+
+    def kept(self) -> set[str]:
+        """What a daemon that starts now would know; from a copy, because a ledger has one owner."""
+        copy = self.path.with_name("copy")
+        shutil.copy(self.path, copy)
+        return {target.value for target in Ledger(copy).records}
+
+    def revoked(self) -> dict[str, str]:
+        return {target.value: record.level for target, record in self.switch.snapshot().revocations.items()}
+
+    def verdicts(self) -> list[str]:
+        return [alert.verdict for alert in self.alerts]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Watched]:
+    server = Server(tmp_path / "valkey")
+    watched = Watched(server, tmp_path)
+    watched.guardian.look()
+    yield watched
+    watched.switch.close()
+    watched.intruder.close()
+    server.close()
+
+
+def test_a_new_store_is_vouched_for_and_nobody_is_told(store: Watched) -> None:
+    assert store.switch.snapshot().certified
+    assert store.alerts == []
+
+
+def test_what_a_store_holds_when_it_is_first_seen_is_taken_over_and_nobody_is_told(tmp_path: Path) -> None:
+    """From a version that signed nothing."""
+    server = Server(tmp_path / "valkey")
+    with Switch(server.url) as old:
+        old.revoke(A, **WHY)
+    store = Watched(server, tmp_path)
+    store.guardian.look()
+    assert store.alerts == []
+    assert store.switch.snapshot().certified
+    store.intruder.flushall()
+    assert len(store.guardian.look().lost) == 1
+    assert store.revoked() == {"a": "revoke"}
+    server.close()
+
+
+ROBBERIES: dict[str, Callable[[redis.Redis], object]] = {
+    "everything": lambda client: client.flushall(),
+    "one": lambda client: client.hdel(STATE, "agent:a"),
+    "the state": lambda client: client.delete(STATE),
+    "the head too": lambda client: client.delete(STATE, HEAD),
+    "all but the epoch": lambda client: client.delete(STATE, HEAD, "killcord:log", "killcord:change_ids"),
+}
+
+
+@pytest.mark.parametrize("rob", ROBBERIES.values(), ids=ROBBERIES)
+def test_what_was_taken_is_put_back_and_people_are_told_once(
+    store: Watched, rob: Callable[[redis.Redis], object]
+) -> None:
+    store.switch.revoke(A, **WHY)
+    store.guardian.look()
+    before = store.switch.epoch()
+    rob(store.intruder)
+    found = store.guardian.look()
+    assert [record.target for record in found.lost] == [A]
+    snapshot = store.switch.snapshot()
+    assert snapshot.certified
+    assert snapshot.epoch > before
+    assert snapshot.revocations[A].reason == WHY["reason"]
+    rob(store.intruder)
+    store.guardian.look()
+    assert store.revoked() == {"a": "revoke"}
+    assert store.verdicts() == ["store_damaged"], "one alert an incident"
+    assert "lost 1 revocation;" in store.alerts[0].title
+    assert store.guardian.mended == 2
+
+
+def test_a_state_of_yesterday_with_its_genuine_head_frees_nobody(store: Watched) -> None:
+    store.guardian.look()
+    saved = {key: store.intruder.dump(key) for key in ("killcord:epoch", HEAD)}
+    store.switch.revoke(A, **WHY)
+    store.guardian.look()
+    store.intruder.delete(STATE, "killcord:log")
+    for key, value in saved.items():
+        store.intruder.restore(key, 0, value, replace=True)
+    assert store.switch.snapshot().certified, "the head is genuine"
+    store.guardian.look()
+    assert store.revoked() == {"a": "revoke"}
+
+
+def test_a_kill_that_was_weakened_is_made_strict_again(store: Watched) -> None:
+    store.switch.revoke(A, **WHY)
+    store.guardian.look()
+    store.switch.revoke(B, level="suspend", expires_at_s=time.time() + 60, **WHY)
+    weaker = store.switch.snapshot().revocations[B]
+    forged = encode_revocation(weaker).replace(b"agent:b", b"agent:a")
+    store.intruder.hset(STATE, "agent:a", forged)
+    found = store.guardian.look()
+    assert [record.target for record in found.weakened] == [A]
+    assert store.revoked() == {"a": "revoke", "b": "suspend"}
+
+
+def test_a_kill_that_nobody_we_know_signed_is_kept_and_people_are_told(store: Watched) -> None:
+    with Switch(store.server.url) as stranger:
+        stranger.revoke(A, **WHY)
+    store.guardian.look()
+    assert store.switch.snapshot().certified
+    assert store.revoked() == {"a": "revoke"}
+    assert store.verdicts() == ["store_forged"]
+    assert "agent:a" in store.alerts[0].reasons[0].sentence
+
+
+def test_a_record_that_came_without_any_log_is_kept_and_people_are_told(store: Watched) -> None:
+    store.switch.revoke(A, **WHY)
+    store.guardian.look()
+    record = encode_revocation(store.switch.snapshot().revocations[A])
+    forged = record.replace(b"agent:a", b"agent:b").replace(b'"change_id":"', b'"change_id":"x')
+    store.intruder.hset(STATE, "agent:b", forged)
+    found = store.guardian.look()
+    assert [record.target for record in found.gained] == [B]
+    assert store.verdicts() == ["store_forged"]
+    store.intruder.flushall()
+    store.guardian.look()
+    assert set(store.revoked()) == {"a", "b"}, "once seen it is not lost again"
+
+
+def test_junk_is_dropped_and_people_are_told(store: Watched) -> None:
+    store.intruder.hset(STATE, "agent:x", "junk")
+    store.guardian.look()
+    snapshot = store.switch.snapshot()
+    assert (snapshot.unreadable, snapshot.certified) == ((), True)
+    assert store.verdicts() == ["store_damaged"]
+
+
+def test_what_people_approved_stays_lifted(store: Watched) -> None:
+    store.switch.revoke(A, **WHY)
+    store.guardian.look()
+    store.restore(A)
+    assert not store.guardian.look().is_damaged
+    assert store.revoked() == {}
+    store.intruder.flushall()
+    store.guardian.look()
+    assert store.revoked() == {}
+    assert store.alerts == []
+
+
+def test_a_restoration_without_enough_approvals_is_undone(store: Watched) -> None:
+    store.switch.revoke(A, **WHY)
+    store.guardian.look()
+    with Switch(store.server.url) as stranger:
+        stranger.restore(A, **WHY)
+    assert store.revoked() == {}
+    assert len(store.guardian.look().lost) == 1
+    assert store.revoked() == {"a": "revoke"}
+
+
+def test_a_suspension_that_ran_out_is_swept_up_and_stays_away(store: Watched) -> None:
+    store.switch.revoke(A, level="suspend", expires_at_s=time.time() + 0.2, **WHY)
+    store.guardian.look()
+    until(lambda: bool(store.switch.expire(by="killcord/expiry")))
+    assert not store.guardian.look().is_damaged
+    assert store.revoked() == {}
+    assert store.kept() == set()
+
+
+def test_what_happened_while_the_daemon_was_down_is_caught_up_with(store: Watched) -> None:
+    store.switch.revoke(A, **WHY)
+    store.guardian.look()
+    store.restore(A)
+    for number in range(30):
+        store.switch.revoke(Target("agent", f"x-{number}"), **WHY)
+    again = store.new_guardian()
+    assert not again.look().is_damaged
+    assert len(store.kept()) == 30
+    assert store.alerts == []
+
+
+def test_a_store_that_was_emptied_while_the_daemon_was_down_is_put_right_at_its_start(store: Watched) -> None:
+    for target in (A, B):
+        store.switch.revoke(target, **WHY)
+    store.guardian.look()
+    store.intruder.flushall()
+    store.new_guardian().look()
+    assert set(store.revoked()) == {"a", "b"}
+    assert "lost 2 revocations" in store.alerts[0].title
+
+
+def test_a_change_is_on_disk_as_soon_as_it_is_noted(store: Watched) -> None:
+    """Without waiting for the next look."""
+    store.switch.revoke(A, **WHY)
+    (change,) = store.switch.changes(store.guardian._ledger.epoch)
+    store.guardian.note_change(change)
+    assert store.kept() == {"a"}
+    store.guardian.note_change(change)
+    assert store.kept() == {"a"}
+
+
+def test_points_keep_refusing_and_new_ones_allow_nothing_until_it_is_put_right(store: Watched) -> None:
+    with Guard.connect(store.server.url, keyring=store.keyring, name="old") as old:
+        store.switch.revoke(A, **WHY)
+        until(lambda: refuses(old, agent="a"))
+        store.guardian.look()
+        store.intruder.flushall()
+        with Guard.connect(store.server.url, keyring=store.keyring, name="new", wait=False) as new:
+            assert refuses(old, agent="a")
+            assert refuses(new, agent="b"), "nobody vouches for an empty store"
+            store.guardian.look()
+            until(lambda: not refuses(new, agent="b"))
+            with pytest.raises(Revoked):
+                new.check(agent="a")
+            until(lambda: not refuses(old, agent="b"))
+            assert refuses(old, agent="a")
+
+
+def test_it_looks_by_itself_and_at_once_when_told_of_a_gap(store: Watched) -> None:
+    with store.new_guardian():
+        store.switch.revoke(A, **WHY)
+        until(lambda: store.kept() == {"a"})
+        store.intruder.flushall()
+        until(lambda: store.revoked() == {"a": "revoke"})
+
+
+def test_a_store_that_is_away_is_waited_for(store: Watched, caplog: pytest.LogCaptureFixture) -> None:
+    store.switch.revoke(A, **WHY)
+    store.guardian.look()
+    store.server.kill()
+    with caplog.at_level(logging.ERROR), store.new_guardian() as guardian:
+        guardian.wake()
+        store.server.start()
+        store.intruder.flushall()
+        until(lambda: store.revoked() == {"a": "revoke"}, 30)
+    assert "could not be compared" not in caplog.text
+
+
+def test_a_store_that_refuses_to_be_put_right_is_said(store: Watched) -> None:
+    store.switch.revoke(A, **WHY)
+    store.guardian.look()
+    store.intruder.hdel(STATE, "agent:a")
+    store.intruder.execute_command("REPLICAOF", "127.0.0.1", 1)  # it takes no writes
+    store.guardian.look()
+    assert "could not be put right yet" in store.alerts[0].title
+    store.intruder.execute_command("REPLICAOF", "NO", "ONE")
+    store.guardian.look()
+    assert store.revoked() == {"a": "revoke"}
+
+
+def test_a_daemon_whose_key_was_struck_off_signs_nothing_and_still_puts_back(store: Watched) -> None:
+    store.switch.revoke(A, **WHY)
+    store.guardian.look()
+    store.switch.use_keyring(Keyring(2, (PublicKey.of(store.alice, "operator"),), {"*": 1}))
+    epoch = store.switch.epoch()
+    store.guardian.look()
+    assert store.switch.epoch() == epoch
+    store.intruder.flushall()
+    store.guardian.look()
+    assert store.revoked() == {"a": "revoke"}
