@@ -94,8 +94,10 @@ class Rounds:
         stuck = self._settle(bound, free)
         findings = self._judge({**self._old_kills(), **kills}, bound)
         self._sum_up(scripts, kills, stuck, findings)
-        if findings or stuck:
-            say(f"round {round_} broke a promise; replay it with --seed {self.seed} --round {round_}")
+        unheard = [script for script in scripts if not kills[script.number]]
+        if findings or stuck or unheard:
+            what = "broke a promise" if findings or stuck else "had a kill that nobody confirmed"
+            say(f"round {round_} {what}; replay it with --seed {self.seed} --round {round_}")
             tell(
                 faults,
                 [(script.target, self.ledger.of(script.number)) for script in scripts],

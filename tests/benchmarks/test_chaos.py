@@ -88,7 +88,7 @@ def test_the_record_outlives_its_writer(tmp_path: Path) -> None:
 @pytest.mark.redis
 def test_a_short_run_keeps_every_promise() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.chaos", "--rounds", "3", "--points", "4", "--json", "--unsigned"],
+        [sys.executable, "-m", "benchmarks.chaos", "--rounds", "3", "--points", "4", "--json", "--no-thefts"],
         capture_output=True,
         text=True,
         timeout=115,
