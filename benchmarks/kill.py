@@ -100,7 +100,7 @@ class Writer:
 def measure(url: str, points: int, rounds: int) -> dict[str, Any]:
     """Return the latencies of `rounds` kills and of as many floor messages at `points` points."""
     say(f"{points} points: starting ...")
-    settle_s = 0.03 + points * 8e-4  # until all acknowledgements of a change are in
+    settle_s = 0.03 + points * 1e-3  # until all acknowledgements of a change are in
     writer = Writer(url)
     with Hosts(url, points) as hosts:
         say(f"{points} points: {rounds} kills and as many floor messages ...")
