@@ -206,6 +206,7 @@ def test_the_store_dying_during_a_kill_neither_loses_nor_invents_it(daemon: Runn
             daemon.wait_for(
                 lambda: daemon.request("GET", "/v1/revocations")[0] == 200, "the store to be back"
             )
+        daemon.wait_for(lambda: daemon.metric("killcord_kills_pending") == 0, "what was kept to be written")
         in_force = {r["target"] for r in daemon.get("/v1/revocations")["revocations"]}
         told = {
             content["target"] for status, content in answers if status in (200, 202) and content["durable"]

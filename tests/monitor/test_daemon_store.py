@@ -1,0 +1,165 @@
+"""The daemon and its store: kills while it is away, and a store that somebody robs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from killswitch import Guard, Keyring, Revoked
+from tests.killswitch.conftest import Server, refuses
+from tests.monitor.daemons import RunningDaemon
+
+pytestmark = pytest.mark.redis
+KILL = {"target": "agent:x", "reason": "it pays strangers", "by": "alice"}
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """A store that somebody else can write to."""
+    server = Server(tmp_path / "valkey")
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, server: Server) -> Iterator[RunningDaemon]:
+    with RunningDaemon(tmp_path / "state", redis=server.url) as running:
+        yield running
+
+
+def revoked(daemon: RunningDaemon) -> set[str]:
+    return {record["target"] for record in daemon.get("/v1/revocations")["revocations"]}
+
+
+def pending(daemon: RunningDaemon) -> float:
+    return daemon.metric("killcord_kills_pending")
+
+
+def guarded(daemon: RunningDaemon, **options: Any) -> Guard:
+    return Guard.connect(daemon.redis_url, keyring=Keyring.load(daemon.state / "keyring.json"), **options)
+
+
+def switch_alerts(daemon: RunningDaemon) -> list[dict[str, Any]]:
+    return [
+        alert for alert in daemon.get("/v1/alerts")["alerts"] if str(alert["verdict"]).startswith("store_")
+    ]
+
+
+# -- kills while the store is away --------------------------------------------------------------------------------
+
+
+def test_a_kill_over_http_while_the_store_is_away_is_kept_and_carried_out(
+    daemon: RunningDaemon, server: Server
+) -> None:
+    server.kill()
+    status, answer = daemon.request("POST", "/v1/revocations", KILL)
+    assert (status, answer["pending"], answer["contained"]) == (202, True, False)
+    assert pending(daemon) == 1
+    status, _ = daemon.request("POST", "/v1/restorations", KILL)
+    assert status == 503, "a restore is never kept for later"
+    server.start()
+    daemon.wait_for(lambda: pending(daemon) == 0, "the kept kill to be carried out")
+    (record,) = daemon.get("/v1/revocations")["revocations"]
+    assert (record["target"], record["change_id"]) == ("agent:x", answer["change_id"])
+    with guarded(daemon) as guard, pytest.raises(Revoked):
+        guard.check(agent="x")
+
+
+def test_kept_kills_survive_the_daemon_and_come_in_order(daemon: RunningDaemon, server: Server) -> None:
+    server.kill()
+    levels = ["step_up", "revoke"]
+    for level in levels:
+        assert daemon.request("POST", "/v1/revocations", {**KILL, "level": level})[1]["pending"]
+    daemon.kill()
+    server.start()
+    daemon.start()
+    daemon.wait_for(lambda: pending(daemon) == 0, "the kept kills to be carried out")
+    with redis.Redis.from_url(server.url) as client:
+        log = [json.loads(fields[b"change"]) for _, fields in client.xrange("killcord:log")]
+    assert [change["kind"] for change in log if change["target"] == "agent:x"] == levels
+
+
+def killcord(daemon: RunningDaemon, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "monitor.cli", *arguments, "--state", str(daemon.state)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_kill_by_hand_while_store_and_daemon_are_frozen_is_kept(
+    daemon: RunningDaemon, server: Server
+) -> None:
+    """It says so, ends with status 1 because nothing is contained, and is carried out later."""
+    server.pause()
+    os.kill(daemon.process.pid, signal.SIGSTOP)
+    try:
+        told = killcord(daemon, "kill", "agent:y", "--reason", "test", "--by", "alice", "--timeout", "1")
+    finally:
+        os.kill(daemon.process.pid, signal.SIGCONT)
+        server.resume()
+    assert told.returncode == 1
+    assert "pending" in told.stdout.lower()
+    daemon.wait_for(lambda: "agent:y" in revoked(daemon), "the kept kill to be carried out")
+    daemon.wait_for(lambda: pending(daemon) == 0, "the journal to be empty")
+
+
+# -- a store that is robbed ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("robbery", [["FLUSHALL"], ["HDEL", "killcord:state", "agent:x"]], ids=lambda r: r[0])
+def test_a_robbed_store_is_put_right_while_points_keep_refusing(
+    daemon: RunningDaemon, server: Server, robbery: list[str]
+) -> None:
+    with guarded(daemon, name="p1") as guard, redis.Redis.from_url(server.url) as intruder:
+        assert daemon.request("POST", "/v1/revocations", KILL)[1]["contained"]
+        daemon.wait_for(lambda: "agent:x" in (daemon.state / "revocations").read_text(), "the daemon's copy")
+        epoch = daemon.get("/v1/revocations")["epoch"]
+        intruder.execute_command(*robbery)
+        while revoked(daemon) != {"agent:x"}:
+            assert refuses(guard, agent="x")
+        assert daemon.get("/v1/revocations")["epoch"] > epoch
+        daemon.wait_for(lambda: not refuses(guard, agent="innocent"), "the point to follow on")
+        assert refuses(guard, agent="x")
+        with guarded(daemon, name="p2") as newcomer, pytest.raises(Revoked):
+            newcomer.check(agent="x")
+    daemon.wait_for(lambda: bool(switch_alerts(daemon)), "the alert")
+    (alert,) = switch_alerts(daemon)
+    assert alert["verdict"] == "store_damaged"
+    assert "lost 1 revocation;" in alert["title"]
+
+
+def test_a_store_that_was_emptied_while_the_daemon_was_down_is_put_right_at_its_start(
+    daemon: RunningDaemon, server: Server
+) -> None:
+    daemon.request("POST", "/v1/revocations", KILL)
+    daemon.wait_for(lambda: "agent:x" in (daemon.state / "revocations").read_text(), "the daemon's copy")
+    daemon.kill()
+    with redis.Redis.from_url(server.url) as intruder:
+        intruder.flushall()
+    daemon.start()
+    daemon.wait_for(lambda: revoked(daemon) == {"agent:x"}, "the revocation to be put back")
+    daemon.wait_for(lambda: len(switch_alerts(daemon)) == 1, "the alert")
+
+
+def test_restored_by_the_daemon_stays_restored_through_all_of_it(
+    daemon: RunningDaemon, server: Server
+) -> None:
+    daemon.request("POST", "/v1/revocations", KILL)
+    status, answer = daemon.request("POST", "/v1/restorations", KILL)
+    assert (status, answer["applied"]) == (200, True)
+    daemon.wait_for(lambda: " clear " in (daemon.state / "revocations").read_text(), "the daemon's copy")
+    epoch = daemon.get("/v1/revocations")["epoch"]
+    with redis.Redis.from_url(server.url) as intruder:
+        intruder.flushall()
+    daemon.wait_for(lambda: daemon.get("/v1/revocations")["epoch"] > epoch, "the store to be put right")
+    daemon.kill()
+    daemon.start()
+    assert revoked(daemon) == set()
+    assert switch_alerts(daemon) == []
