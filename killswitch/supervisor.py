@@ -126,9 +126,10 @@ class Supervisor:
         watched = [self._woken, channel.fileno()] if channel.is_open() else [self._woken]
         ready, _, _ = select.select(watched, [], [], self._wait_s())
         self._beat()
-        self._judge()  # before signals: asked to end after a revocation was confirmed, it ends by that
+        self._judge()
         if self._woken in ready:
             for signum in self._signals():
+                self._judge()  # asked to end after a revocation was confirmed, it ends by that
                 self._take_signal(signum)
         if len(watched) > 1 and channel.fileno() in ready:
             for word in channel.receive():
