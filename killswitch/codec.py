@@ -119,7 +119,7 @@ def decode_notice(data: bytes) -> Revocation:
         or (expires_at_s is None) == (level == "suspend")
         or not (expires_at_s is None or 0 < expires_at_s < MAX_SECONDS)
         or not 0 <= at_s < MAX_SECONDS
-        or not 0 < number < 1 << 63
+        or not 0 <= number < 1 << 63
         or not (held == "" or (held == "held" and level == "suspend"))
         or not 0 < len(reason) <= MAX_REASON_CHARS
         or not 0 < len(by) <= MAX_BY_CHARS

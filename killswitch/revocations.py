@@ -31,6 +31,9 @@ ChangeKind = Literal["step_up", "suspend", "revoke", "restore", "expire"]
 State = Literal["active", "held", "suspended", "expired", "revoked"]
 Effect = Literal["set", "extend", "hold_after", "clear", "keep"]
 
+ANNOUNCED: Final = 0
+"""The epoch of a record that a notice brought: about to be written, and not numbered yet."""
+
 LEVELS: Final[tuple[Level, ...]] = get_args(Level)
 """The levels, weakest first."""
 
@@ -50,7 +53,7 @@ class Revocation:
 
     ``at_s`` and ``expires_at_s`` are seconds since 1970 on the writer's clock; ``expires_at_s`` is set for
     ``suspend`` and only for it; with ``held_after`` the target is then held (``step_up``) instead of free.
-    ``epoch`` is the number of the change that wrote the record, ``change_id`` its idempotency key,
+    ``epoch`` is the number of the change that wrote the record (:data:`ANNOUNCED`, 0: it is on its way), ``change_id`` its idempotency key,
     ``evidence`` the ids of actions and alerts that led to it.
     """
 
@@ -74,7 +77,8 @@ class Revocation:
     def describe(self) -> str:
         """Return one sentence for a human: what, why, who, when."""
         verb = {"step_up": "held for approval", "suspend": "suspended", "revoke": "revoked"}[self.level]
-        return f"{self.target} is {verb} by {self.by}: {self.reason} (change {self.epoch})"
+        change = "just announced" if self.epoch == ANNOUNCED else f"change {self.epoch}"
+        return f"{self.target} is {verb} by {self.by}: {self.reason} ({change})"
 
 
 @dataclass(frozen=True, slots=True)

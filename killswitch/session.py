@@ -43,7 +43,6 @@ log = logging.getLogger("killswitch")
 
 MAX_BEAT_S: Final = 1.0
 MIN_RESYNC_S: Final = 0.05  # junk on the channel costs the store at most 20 snapshots a second and point
-REPLY_POLL_S: Final = 0.001  # how often a beat's reply is looked for while pushes have the thread
 MAX_UNANSWERED: Final = 256  # security limit: beyond it acknowledgements wait for the next beat
 # Per point: all hear a change at once, and the answers of the first must not hold up the last to hear. Taking a change
 # in costs a point about as much processor time; 20 points answer within 3 ms, 1,000 within 150 ms.
@@ -94,8 +93,7 @@ class Session:
         """Take pushes until the next thing is due, then do that."""
         now_s = lease_clock_s()
         due_s = min(self.next_beat_s, self.next_sync_s, self.ack_due_s)
-        wait_s = min(max(0.0, due_s - now_s), REPLY_POLL_S if self._beat_is_out() else math.inf)
-        self._take(wait_s)
+        self._take(max(0.0, due_s - now_s))
         self._pick_up_replies()
         now_s = lease_clock_s()
         if now_s >= self.next_sync_s:
@@ -160,7 +158,7 @@ class Session:
     def _take(self, wait_s: float) -> None:
         applied_us = -1.0
         for _ in range(MAX_BURST):
-            message = self.push.receive(wait_s)
+            message = self.push.receive(wait_s, self.link if self._beat_is_out() else None)
             if message is None:
                 break
             wait_s = 0.0
@@ -169,17 +167,17 @@ class Session:
                 applied_us = max(applied_us, self._apply(data))
             elif kind == "pong":
                 self._pong(data)
-        if applied_us >= 0:
-            self._acknowledge(
-                applied_us, "push"
-            )  # one for all that came together: it says "up to this epoch"
+            if not self.push.holds_more():
+                break
+        if applied_us >= 0:  # one word for all that came together: it says "up to this epoch"
+            self._acknowledge(applied_us, "push")
 
     def _apply(self, data: bytes) -> float:
         """Take in one pushed change; return the microseconds it took, or -1 if nothing new is enforced."""
         started_s = lease_clock_s()
         try:
             if data.startswith(NOTICE):
-                self._notice(codec.decode_revocation(data[len(NOTICE) :]), started_s)
+                self._notice(codec.decode_notice(data[len(NOTICE) :]), started_s)
                 return -1.0
             change = codec.decode_change(data.partition(b"\n")[0])
         except BadRecord as error:

@@ -38,7 +38,7 @@ FORGET_POINT_S: Final = 86_400.0
 MAX_ROTATIONS: Final = 64  # security limit: keyrings that a reader follows at a time
 
 NOTICE: Final = b"!"
-"""What a notice begins with, on the channel of changes; a revocation follows."""
+"""What a notice begins with, on the channel of changes; a kill follows (:func:`~killswitch.codec.encode_notice`)."""
 
 MENDED: Final = b"?"
 """Published when more than one record changed: it reads as no change, so every point takes a snapshot."""
@@ -133,7 +133,7 @@ class Store:
 
     def announce(self, record: Revocation) -> None:
         """Tell the points of a kill that is about to be written; does not wait for an answer."""
-        self.link.tell("PUBLISH", self.keys.changes, NOTICE + codec.encode_revocation(record))
+        self.link.tell("PUBLISH", self.keys.changes, NOTICE + codec.encode_notice(record))
 
     def write(self, reading: Reading, change: Change, certifier: Certifier) -> Written:
         """Write `change` if the store is as `reading` says; one round trip, atomic."""

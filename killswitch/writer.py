@@ -15,7 +15,7 @@ from killswitch.certification import Certifier
 from killswitch.clocks import lease_clock_s, wall_s
 from killswitch.errors import ApprovalNeeded, InvalidRequest, StoreRefused, StoreUnreachable
 from killswitch.links import Link
-from killswitch.revocations import LEVELS, Change, Request, Revocation
+from killswitch.revocations import ANNOUNCED, LEVELS, Change, Request, Revocation
 from killswitch.snapshots import Snapshot, number
 from killswitch.store import FSYNC_EVERY_S, Keys, Reading, Store
 
@@ -121,7 +121,7 @@ class Writer:
     def _announce(self, store: Store, request: Request, guess: Reading) -> None:
         change = revocations.apply(None, request, epoch=guess.epoch + 1, now_s=wall_s())
         if change is not None and change.new is not None:
-            store.announce(change.new)
+            store.announce(replace(change.new, epoch=ANNOUNCED))
 
     def _attempt(self, store: Store, request: Request, guess: Reading | None, started_s: float) -> Outcome:
         reading = guess or store.read(request.target)

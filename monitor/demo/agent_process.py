@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from killswitch import Guard, Refused, Revoked
+from killswitch import Guard, Keyring, Refused, Revoked
 from monitor.demo.fleet import Call, make_agent
 from monitor.sensor import Sensor
 
@@ -41,6 +41,7 @@ class Setup:
     url: str
     token: str
     redis_url: str
+    keyring: str
 
 
 class AgentProcess:
@@ -61,7 +62,12 @@ class AgentProcess:
         self._ordered = threading.Condition()
         self._agent = make_agent(setup.seed, setup.agents, setup.number)
         self._agent.history(setup.history_until_s)  # brings it to the state in which its history left it
-        self._guard = Guard.connect(setup.redis_url, name=self._agent.name)
+        self._guard = Guard.connect(
+            setup.redis_url,
+            name=self._agent.name,
+            keyring=Keyring.decode(setup.keyring.encode()),
+            serves=[f"agent:{self._agent.name}"],
+        )
         self._acked = 0
         self._sensor = Sensor(setup.url, setup.token, on_ack=self._on_ack)
         self._sent = 0
@@ -139,7 +145,7 @@ class AgentProcess:
         facts: dict[str, Any] = {"at_s": at_s, "why": str(refused), "kind": type(refused).__name__}
         if isinstance(refused, Revoked):
             record = refused.revocation
-            facts |= {"epoch": record.epoch, "since_write_ms": (wall_s - record.at_s) * 1000}
+            facts |= {"change_id": record.change_id, "since_write_ms": (wall_s - record.at_s) * 1000}
         self._tell("refused", **facts, acks=self._acks, bad=self._bad)
         self._is_hijacked, self._acks, self._bad = False, {}, []
         while not self._is_ordered("stop"):

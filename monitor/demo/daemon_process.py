@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from monitor.demo.errors import StoryFailed
 from monitor.errors import MonitorError
 from monitor.kill.embedded_redis import EmbeddedRedis
+from monitor.kill.keys import keyring_file
 from monitor.state_dir import StateDir
 
 _START_S = 150.0  # the first start on a machine compiles the models, which a slow one needs a minute for
@@ -98,6 +99,7 @@ class DaemonProcess:
             time.sleep(0.02)
         self.address = StateDir(self.state).address()
         self.tokens = StateDir(self.state).tokens()
+        self.keyring = keyring_file(StateDir(self.state)).read_text()
 
     def is_running(self) -> bool:
         """Return whether the process is there."""

@@ -98,7 +98,8 @@ class FeedReader:
                 case "alert":
                     self.alerts.append(message["alert"])
                 case "transition":
-                    self.transitions.append(message["transition"])
+                    if not message["transition"].get("drill"):  # the daemon rehearses while the agents work
+                        self.transitions.append(message["transition"])
                 case "acknowledgement":
                     ack = message["acknowledgement"]
                     self.confirmed.setdefault(ack["epoch"], set()).add(ack["point"])

@@ -116,6 +116,7 @@ def _setup(seed: int, agents: int, number: int, until_s: float, daemon: DaemonPr
         url=daemon.address.url,
         token=daemon.tokens["ingest"],
         redis_url=daemon.address.point_url,
+        keyring=daemon.keyring,
     )
 
 

@@ -131,7 +131,7 @@ class Story:
         )
         self._crew.order(self._hijacked, "hijack")
         refused = self._crew.wait(self._hijacked, "refused", _KILL_S)
-        kill = self._feed.wait_for(lambda: self._kill_of(refused.get("epoch")), "the kill", _CONFIRM_S)
+        kill = self._feed.wait_for(lambda: self._kill_of(refused.get("change_id")), "the kill", _CONFIRM_S)
         self._expected_epochs.add(kill["epoch"])
         alert = self._feed.wait_for(
             lambda: next((one for one in self._feed.alerts if one["id"] in kill["evidence"]), None),
@@ -155,7 +155,7 @@ class Story:
             "kill", f"agent:{agent.name}", "--reason", "the customer called", "--by", "demo"
         )
         refused = self._crew.wait(self._manual, "refused", _KILL_S)
-        if refused.get("epoch") != outcome["epoch"]:
+        if refused.get("change_id") != outcome["change_id"]:
             raise StoryFailed(f"{agent.name} stopped, but not for the kill by hand: {refused['why']}")
         self._expected_epochs.add(outcome["epoch"])
         self._findings.manual_kill_ms = round(refused["since_write_ms"], 3)
@@ -224,8 +224,8 @@ class Story:
             confirmed if found.points_confirmed is None else min(confirmed, found.points_confirmed)
         )
 
-    def _kill_of(self, epoch: int | None) -> dict[str, Any] | None:
-        return next((kill for kill in self._feed.transitions if kill["epoch"] == epoch), None)
+    def _kill_of(self, change_id: str | None) -> dict[str, Any] | None:
+        return next((kill for kill in self._feed.transitions if kill["change_id"] == change_id), None)
 
     def _all_calibrated(self) -> bool:
         agents = self._daemon.get("/v1/agents")["agents"]
