@@ -23,7 +23,7 @@ from typing import Final
 from killswitch.approvals import CANARY_PREFIX, is_canary
 from killswitch.clocks import wall_s
 from killswitch.drill_record import Drill, PointResult
-from killswitch.errors import InvalidRequest, KillswitchError
+from killswitch.errors import InvalidRequest, KillswitchError, StoreUnreachable
 from killswitch.points import Ack, Containment, PointLatency, PointStatus
 from killswitch.snapshots import Snapshot
 from killswitch.switch import Switch
@@ -156,6 +156,8 @@ class _Attempt:
                 on_ack=acks.append,
             )
             self._kill.settle(outcome, containment, acks)
+            if outcome.pending:  # a switch with a journal; the next drill takes the canary away
+                raise StoreUnreachable("the store did not answer; the canary waits in the journal")
         finally:
             acks = []
             lifted = self._switch.restore_and_wait(

@@ -7,12 +7,12 @@ import json
 import sys
 from pathlib import Path
 
-from killswitch import InvalidRequest, Keyring
+from killswitch import InvalidRequest, Keyring, Switch
 from killswitch.drill import run_drill
 from killswitch.drill_record import Drill, read_evidence
 from killswitch.errors import BadRecord
 from monitor.cli.main import DONE, REFUSED
-from monitor.cli.outcome import is_the_daemons_store, keys_of, open_switch
+from monitor.cli.outcome import is_the_daemons_store, keys_of, store_url
 from monitor.errors import MonitorError
 from monitor.kill.drill_log import DrillLog, KeptDrill, read_line
 from monitor.kill.drill_report import MAX_TREND, Report, make_report
@@ -34,11 +34,16 @@ def run(options: argparse.Namespace) -> int:
         return _verify(options)
     if options.report is not None and options.report.suffix not in WRITERS:
         raise InvalidRequest("--report", f"{options.report} should end in .html or .md")
-    with open_switch(options, timeout_s=max(2.0, options.timeout)) as switch:
+    keys = keys_of(options)
+    signer = None if keys.keyring is None else keys.signer
+    # No journal: a canary that could not be revoked must not be revoked later.
+    with Switch(store_url(options), timeout_s=2.0, signer=signer, keyring=keys.keyring) as switch:
         drill = run_drill(
             switch, by=options.by, point=options.point, promise_ms=options.promise, timeout_s=options.timeout
         )
-    report = _kept(options, drill)
+    # Of another store than the daemon's it would say something wrong about the daemon's.
+    file = options.state / LOG_FILE if is_the_daemons_store(options) else None
+    report = _kept(DrillLog(file, signer, keys.keyring), DrillLog(None, signer, keys.keyring), drill)
     if options.evidence is not None:
         _write(options.evidence, report.evidence.encode() + b"\n")
     if options.report is not None:
@@ -47,18 +52,13 @@ def run(options: argparse.Namespace) -> int:
     return DONE if drill.verdict == "passed" else REFUSED
 
 
-def _kept(options: argparse.Namespace, drill: Drill) -> Report:
-    """Sign the drill, keep it with the daemon's own, and return its report."""
-    keys = keys_of(options)
-    signer = None if keys.keyring is None else keys.signer
-    # Of another store than the daemon's it would say something wrong about the daemon's.
-    file = options.state / LOG_FILE if is_the_daemons_store(options) else None
-    log = DrillLog(file, signer, keys.keyring)
+def _kept(log: DrillLog, otherwise: DrillLog, drill: Drill) -> Report:
+    """Sign the drill, keep it with the daemon's own, and return its report; a full disk must not hide the result."""
     try:
         kept = log.add(drill)
     except OSError as error:
-        print(f"killcord: the drill could not be kept in {file}: {error.strerror}", file=sys.stderr)
-        kept = DrillLog(None, signer, keys.keyring).add(drill)
+        print(f"killcord: the drill could not be kept on record: {error}", file=sys.stderr)
+        kept = otherwise.add(drill)
     return make_report(kept, log.last(MAX_TREND * 2))
 
 

@@ -1,7 +1,7 @@
 // The top line and the banners: is what I see alive, is the fleet covered, may the machine kill?
 
 import { byId, el, setAttr, setText, show } from "./dom.js";
-import { clock, count, rate } from "./format.js";
+import { clock, count, plain, rate } from "./format.js";
 import { icon } from "./icons.js";
 
 const CONNECTION = {
@@ -15,6 +15,12 @@ const MODES = {
   alert: "Alert only",
   observe: "Observe only",
 };
+
+// Ready is what the last drill has shown; how soon the slowest point refused says more than the word.
+function readyWords({ kill_ready: isReady, last_drill: drill }) {
+  if (isReady === undefined) return "–";
+  return isReady ? `${(drill?.max_ms ?? 0).toFixed(1)} ms` : "not shown";
+}
 
 /** Draws the header from a store; `retry` connects at once. */
 export class Header {
@@ -63,6 +69,7 @@ export class Header {
       `${count(status.points_live)}/${count(status.points_total)}`,
       uncovered ? "watch" : "",
     );
+    this.#stat("ready", "Kill ready", readyWords(status), status.kill_ready === false ? "watch" : "");
     this.#stat("cut", "Cut off", count(cut), cut ? "bad" : "");
     this.#stat("backlog", "Backlog", count(status.backlog), status.backlog > 1000 ? "watch" : "");
   }
@@ -99,6 +106,12 @@ export class Header {
       status?.kills_paused &&
         "Automatic kills are paused by the blast-radius guard: too many in a short time. Look at the alerts and kill by hand; manual kills are never limited.",
       "watch",
+    );
+    this.#banner(
+      "drill",
+      status?.last_drill?.verdict === "failed" &&
+        `The last drill of the kill switch failed: a kill may not be enforced everywhere. ${plain(status.kill_ready_why, 300)}`,
+      "bad",
     );
     this.#banner(
       "missed",

@@ -18,6 +18,10 @@ const VERDICT = {
   anomalous: "strange for this agent",
   malfunction: "looks broken",
   blast_radius: "blast-radius guard",
+  drill_failed: "kill drill failed",
+  kill_refused: "kill not carried out",
+  store_damaged: "revocations were lost",
+  store_forged: "revocations nobody signed",
 };
 
 /** Return what a detector's verdict means. */

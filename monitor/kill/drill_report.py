@@ -16,8 +16,9 @@ from monitor.kill.drill_log import KeptDrill
 
 QUESTION: Final = "Can you kill an agent's access in under 60 seconds?"
 LIMIT_S: Final = 60.0
-MAX_ROWS: Final = 30  # what fits on a page; those that failed come first, then the slowest
+MAX_ROWS: Final = 20  # what fits on a page; those that failed come first, then the slowest
 MAX_TREND: Final = 24
+MAX_NAMED: Final = 3  # failing points that the one sentence names
 
 NOT_COVERED: Final = (
     "Agents that act without an enforcement point in front of what they touch: nothing stops those.",
@@ -60,7 +61,7 @@ class Report:
         """The answer in one sentence."""
         drill = self.drill
         if drill.verdict != "passed":
-            return _capital(f"{drill}.")
+            return _capital(f"{drill}{_named(drill.failing)}.")
         which = f"of the name {drill.only} " if drill.only else ""
         count = len(drill.points)
         who = f"All {count} enforcement points {which}" if count > 1 else f"The one enforcement point {which}"
@@ -77,18 +78,26 @@ class Report:
     def facts(self) -> tuple[Fact, ...]:
         """What was done, when, by whom, and how it went in numbers."""
         drill = self.drill
-        disk = {True: "yes", False: "no, not in time", None: "the server cannot say"}
+        done = (
+            "was revoked and restored through the same path as a real kill"
+            if drill.epoch
+            else "was not revoked"
+        )
+        disk = {
+            True: "on disk",
+            False: "NOT on disk in time",
+            None: "the server cannot say whether it is on disk",
+        }
         only = f" (only points named {drill.only})" if drill.only else ""
         return (
-            Fact(
-                "Done", f"{drill.target} was revoked and restored through the same path as a real kill{only}"
-            ),
+            Fact("Done", f"{drill.target} {done}{only}"),
             Fact("When", at(drill.at_s)),
             Fact("By", drill.by),
             Fact("Promise", f"every point refuses within {ms(drill.promise_ms)} of the write"),
             Fact("Points", f"{len(drill.points)} live, {len(drill.failing)} failed"),
-            Fact("Write", f"answered after {ms(drill.written_ms)}; change {drill.epoch}"),
-            Fact("On disk", disk[drill.durable]),
+            Fact(
+                "Write", f"answered after {ms(drill.written_ms)}; change {drill.epoch}; {disk[drill.durable]}"
+            ),
             Fact(
                 "Latency",
                 f"p50 {ms(drill.latency_ms(0.5))} · p99 {ms(drill.latency_ms(0.99))} · max {ms(drill.latency_ms(1))}"
@@ -176,6 +185,15 @@ def at(seconds: float) -> str:
 def said(claim: bool | None) -> str:
     """Return a claim as a word."""
     return {True: "yes", False: "no", None: "not heard"}[claim]
+
+
+def _named(failing: Sequence[PointResult]) -> str:
+    """Return the first failing points by name, with what each did."""
+    if not failing:
+        return ""
+    names = "; ".join(f"{point} {point.problem}" for point in failing[:MAX_NAMED])
+    more = f"; and {len(failing) - MAX_NAMED} more" if len(failing) > MAX_NAMED else ""
+    return f": {names}{more}"
 
 
 def _rank(point: PointResult) -> tuple[bool, float, str]:

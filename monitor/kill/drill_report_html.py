@@ -6,12 +6,12 @@ policy forbids scripts and anything from elsewhere.
 
 from __future__ import annotations
 
-import math
 from html import escape
 
 from killswitch.drill_record import Drill, PointResult
 from monitor.kill.drill_report import NOT_COVERED, QUESTION, VERIFY, Report, at, ms, said
 
+_STEP, _HEIGHT = 32, 72  # of the trend's bars, in the units of the drawing
 _TONE = {"Yes": "good", "No": "bad", "Not shown": "unknown"}
 
 _STYLE = """
@@ -21,7 +21,7 @@ _STYLE = """
 --bad:#ff8a80;--unknown:#f0c05a;--tint:#18212b}}
 *{box-sizing:border-box}
 body{margin:0 auto;max-width:62rem;padding:2rem 1.5rem 3rem;background:var(--paper);color:var(--ink);
-font:15px/1.5 system-ui,sans-serif}
+font:.94rem/1.5 system-ui,sans-serif}
 h1{font-size:1.1rem;font-weight:600;color:var(--dim);margin:0}
 h2{font-size:1rem;margin:1.8rem 0 .5rem}
 .answer{border-left:.4rem solid var(--tone);padding:.1rem 0 .1rem 1rem;margin:.6rem 0 1.4rem}
@@ -31,19 +31,22 @@ dl{display:grid;grid-template-columns:max-content 1fr;gap:.15rem 1.2rem;margin:0
 dt{color:var(--dim)}dd{margin:0;overflow-wrap:anywhere}
 .wide{overflow-x:auto}
 table{border-collapse:collapse;width:100%;font-size:.88rem}
-th,td{text-align:left;vertical-align:top;padding:.3rem .7rem .3rem 0;border-bottom:1px solid var(--line);
-overflow-wrap:anywhere}
+th,td{text-align:left;vertical-align:top;padding:.25rem .9rem .25rem 0;border-bottom:1px solid var(--line);
+white-space:nowrap}
+td:nth-child(-n+2){white-space:normal;overflow-wrap:anywhere;min-width:11rem}
 th{color:var(--dim);font-weight:600}
 .n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
-tr.bad td:first-child,td.bad,strong.bad{color:var(--bad);font-weight:600}
+tr.bad td:first-child,td.bad{color:var(--bad);font-weight:600}
+tr.open td{border-bottom:0}
+small{font-weight:400}
 small,.dim{color:var(--dim)}
-svg{width:100%;height:5.5rem;display:block}
+svg{max-width:100%;height:4.5rem;display:block}
 ul{padding-left:1.2rem;margin:.3rem 0}
 code,pre{font:.8rem/1.5 ui-monospace,monospace}
 pre{background:var(--tint);padding:.7rem;white-space:pre-wrap;overflow-wrap:anywhere;margin:.4rem 0}
-@media print{@page{margin:14mm}:root{--ink:#000;--dim:#444;--paper:#fff;--line:#bbb;--good:#12703f;--bad:#b3261e;
---unknown:#7a5600;--tint:#f4f4f4}body{padding:0;font-size:10.5pt}details{display:none}tr,.answer{break-inside:avoid}
-*{print-color-adjust:exact}}
+@media print{@page{margin:12mm}:root{font-size:10.5px;--ink:#000;--dim:#444;--paper:#fff;--line:#bbb;--good:#12703f;
+--bad:#b3261e;--unknown:#7a5600;--tint:#f4f4f4}body{padding:0;max-width:none;line-height:1.35}p{margin:.4rem 0}
+details{display:none}tr,.answer,svg{break-inside:avoid}h2{margin-top:1rem;break-after:avoid}*{print-color-adjust:exact}}
 """
 
 
@@ -100,11 +103,11 @@ _CLOCKS = (
 
 
 def _point(point: PointResult) -> str:
-    who = f"{escape(point.name)}<br><small>{escape(f'{point.host}, pid {point.pid}')}</small>"
-    problem = f'<br><strong class="bad">{escape(point.problem)}</strong>' if point.problem else ""
+    who = f"{escape(point.name)} <small>{escape(f'{point.host}, pid {point.pid}')}</small>"
+    problem = f'<tr class="bad"><td colspan="7">{escape(point.problem)}</td></tr>' if point.problem else ""
     cells = _raw_cells(
         "td",
-        (who + problem, ""),
+        (who, ""),
         (escape(", ".join(point.serves) or "–"), ""),
         (escape(said(point.refused)), "" if point.refused else "bad"),
         (ms(point.refused_writer_ms), "n"),
@@ -112,8 +115,8 @@ def _point(point: PointResult) -> str:
         (escape(said(point.allowed_again)), "" if point.allowed_again else "bad"),
         (ms(point.allowed_writer_ms), "n"),
     )
-    row = '<tr class="bad">' if point.problem else "<tr>"
-    return f"{row}{cells}</tr>"
+    row = '<tr class="bad open">' if point.problem else "<tr>"
+    return f"{row}{cells}</tr>{problem}"
 
 
 def _cells(tag: str, *cells: tuple[str, str]) -> str:
@@ -132,31 +135,33 @@ def _trend(report: Report) -> str:
 
 
 def _bars(drills: list[Drill]) -> str:
-    """Draw each drill's p99 as a bar, oldest first, on a logarithmic scale from 1 ms to 60 s."""
-    step, width, height = 40, 22, 88
-    bars = "".join(_bar(drill, number * step + 9, width, height) for number, drill in enumerate(drills))
-    label = escape("p99 of each drill, oldest first; a cross marks one that did not pass")
+    """Draw each drill's p99 as a bar, oldest first, on a scale from 0 to the slowest."""
+    slowest_ms = max((drill.latency_ms(0.99) or 0.0 for drill in drills), default=0.0) or 1.0
+    bars = "".join(_bar(drill, number * _STEP, slowest_ms) for number, drill in enumerate(drills))
+    label = escape(
+        f"p99 of each drill, oldest first; the tallest bar is {ms(slowest_ms)}; a cross marks one that did not pass"
+    )
+    width, end = _STEP * len(drills), _HEIGHT + 1
     return (
-        f'<svg viewBox="0 0 {step * len(drills)} {height + 14}" preserveAspectRatio="xMinYMid meet" role="img"'
-        f' aria-label="{label}"><title>{label}</title>'
-        f'<line x1="0" x2="{step * len(drills)}" y1="{height}" y2="{height}" stroke="var(--line)"/>{bars}</svg>'
+        f'<svg viewBox="0 0 {width} {end}" width="{width}" role="img" aria-label="{label}"><title>{label}</title>'
+        f'<line x1="0" x2="{width}" y1="{_HEIGHT}" y2="{_HEIGHT}" stroke="var(--line)"/>{bars}</svg>'
+        f'<p class="dim">{label}.</p>'
     )
 
 
-def _bar(drill: Drill, x: int, width: int, height: int) -> str:
+def _bar(drill: Drill, x: int, slowest_ms: float) -> str:
     p99_ms = drill.latency_ms(0.99)
-    share = 0.0 if p99_ms is None else math.log10(max(1.0, p99_ms)) / math.log10(60_000)
-    tall = max(3.0, share * (height - 16))
+    tall = max(2.0, (p99_ms or 0.0) / slowest_ms * (_HEIGHT - 18))
     passed = drill.verdict == "passed"
     fill = "var(--good)" if passed else "var(--bad)"
     words = escape(f"{at(drill.at_s)}: {drill.verdict}, {len(drill.points)} points, p99 {ms(p99_ms)}")
     cross = (
-        f'<text x="{x + width / 2}" y="{height - tall - 5:.1f}" text-anchor="middle" font-size="14" fill="{fill}">'
+        f'<text x="{x + _STEP // 2}" y="{_HEIGHT - tall - 4:.1f}" text-anchor="middle" font-size="14" fill="{fill}">'
         "✕</text>"
     )
     return (
-        f'<g><title>{words}</title><rect x="{x}" y="{height - tall:.1f}" width="{width}" height="{tall:.1f}" rx="2"'
-        f' fill="{fill}"/>{"" if passed else cross}</g>'
+        f'<g><title>{words}</title><rect x="{x + 4}" y="{_HEIGHT - tall:.1f}" width="{_STEP - 8}" height="{tall:.1f}"'
+        f' rx="2" fill="{fill}"/>{"" if passed else cross}</g>'
     )
 
 

@@ -11,13 +11,14 @@ import logging
 import random
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from killswitch.drill import run_drill
-from killswitch.drill_record import Drill, PointResult
+from killswitch.drill_record import Drill
+from monitor.core.alerts import Alert, alert_id, switch_alert
 from monitor.kill.drill_log import DrillLog
 from monitor.kill.readiness import newcomers
-from monitor.live.feed import now_text
+from monitor.live.messages import alert_message
 
 if TYPE_CHECKING:
     from monitor.services import Services
@@ -104,53 +105,24 @@ async def _drill_once(services: Services) -> None:
     drills.failed_in_a_row += 1
     log.error("drill: %s", "; ".join([str(drill), *(f"{point} {point.problem}" for point in drill.failing)]))
     if is_news:
-        await services.feed.publish([alert_message(drill)])
+        await services.feed.publish([alert_message(drill_alert(drill, time.time()))])
 
 
-def alert_message(drill: Drill) -> dict[str, Any]:
-    """Return the feed message of the alert that a failed drill raises; one, however many points failed."""
+def drill_alert(drill: Drill, now_s: float) -> Alert:
+    """Return the alert that a failed drill raises; one, however many points failed."""
     failing = drill.failing
     first = f": {failing[0]} {failing[0].problem}" if failing else ""
-    title = f"a kill would not be enforced everywhere: {drill}{first}"
-    return {
-        "type": "alert",
-        "ts": now_text(),
-        "alert": {
-            "id": f"dr-{drill.id}",
-            "ts": now_text(),
-            "agent_id": BY,
-            "session_id": None,
-            "tool": "kill switch",
-            "action_id": drill.id,
-            "action_seq": 0,
-            "verdict": "drill_failed",
-            "severity": "critical",
-            "p": None,
-            "threshold_p": None,
-            "title": title,
-            "reasons": [_reason(point) for point in failing[:MAX_REASONS]],
-            "response": {
-                "mode": "alert",
-                "wanted": "none",
-                "taken": "none",
-                "why": "people have to see why the point does not stop what is revoked, before it is needed",
-                "change_id": None,
-            },
-            "on_behalf_of": [],
-            "credential": None,
-            "policy": None,
-        },
-    }
-
-
-def _reason(point: PointResult) -> dict[str, Any]:
-    return {
-        "signal": "kill drill",
-        "observed": point.problem,
-        "expected": "refuses the canary in time, and allows it again",
-        "p": 1.0,
-        "sentence": f"{point} {point.problem}",
-    }
+    return switch_alert(
+        "drill_failed",
+        alert_id(BY, drill.id, "drill_failed"),
+        now_s,
+        title=f"a kill would not be enforced everywhere: {drill}{first}",
+        expected="refuses the canary in time, and allows it again",
+        why="see to the enforcement point before it is needed; killcord drill shows whether it is put right",
+        about=BY,
+        action_id=drill.id,
+        sentences=[f"{point} {point.problem}" for point in failing[:MAX_REASONS]],
+    )
 
 
 def _jittered(after_s: float) -> float:

@@ -15,7 +15,7 @@ import pytest
 from killswitch import Guard, Keyring
 from killswitch.drill_record import Drill
 from monitor.kill.drill_log import DrillLog, read_line
-from monitor.kill.drills import Drills, alert_message
+from monitor.kill.drills import Drills, drill_alert
 from tests.killswitch.test_drill_record import DRILL, KEYRING, SIGNER, bad
 from tests.monitor.daemons import FAST_CONFIG, RunningDaemon
 
@@ -120,9 +120,10 @@ def test_after_a_failure_the_next_drill_comes_sooner(tmp_path: Path) -> None:
 
 def test_a_hundred_failing_points_are_one_alert_of_bounded_size() -> None:
     many = replace(DRILL, points=tuple(replace(bad(), id=str(number)) for number in range(100)))
-    alert = alert_message(many)["alert"]
-    assert "100 of 100 enforcement points failed" in alert["title"]
-    assert len(alert["reasons"]) == 20
+    alert = drill_alert(many, 1e9)
+    assert "100 of 100 enforcement points failed" in alert.title
+    assert len(alert.reasons) == 20
+    assert alert.id != drill_alert(replace(many, id="another"), 1e9).id
 
 
 def test_the_log_gives_back_what_was_kept_newest_first(tmp_path: Path) -> None:
