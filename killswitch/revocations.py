@@ -53,8 +53,8 @@ class Revocation:
 
     ``at_s`` and ``expires_at_s`` are seconds since 1970 on the writer's clock; ``expires_at_s`` is set for
     ``suspend`` and only for it; with ``held_after`` the target is then held (``step_up``) instead of free.
-    ``epoch`` is the number of the change that wrote the record (:data:`ANNOUNCED`, 0: it is on its way), ``change_id`` its idempotency key,
-    ``evidence`` the ids of actions and alerts that led to it.
+    ``epoch`` is the number of the change that wrote the record (:data:`ANNOUNCED`, 0: it is on its way),
+    ``change_id`` its idempotency key, ``evidence`` the ids of actions and alerts that led to it.
     """
 
     target: Target
