@@ -22,6 +22,8 @@ log = logging.getLogger("killcord.killer")
 FIRST_RETRY_S = 0.05
 LAST_RETRY_S = 2.0
 BY = "killcord/policy"
+# A kill that was decided so long ago may be one that recovery repeats: people may have lifted it since.
+FRESH_S = 2.0
 
 
 class Killer:
@@ -104,13 +106,14 @@ def write_revocation(switch: Switch, request: RevocationRequest) -> None:
     A suspension lasts as long as the policy says, counted from now: time in which the store was away, or in which the
     action waited in a backlog, would else eat it up, and what ends in the past binds nobody and is refused.
     """
-    ends = request.expires_at_s
+    ends, now_s = request.expires_at_s, time.time()
     switch.revoke(
         Target.parse(request.target),
         reason=request.reason,
         by=BY,
         level=request.level,
-        expires_at_s=None if ends is None else time.time() + (ends - request.at_s),
+        expires_at_s=None if ends is None else now_s + (ends - request.at_s),
         change_id=request.change_id,
         evidence=request.evidence,
+        announce=0 <= now_s - request.at_s < FRESH_S,
     )
