@@ -2,6 +2,8 @@
 
 secret           32 random bytes: the key of every digest and hash in the record
 tokens.json      bearer tokens by role (mode 0600)
+revocations      the daemon's own copy of all revocations, from which a robbed store is put right
+journal/         kills that were asked for while the store was away, one file each
 drills.ndjson    what each drill of the kill switch found, signed
 daemon.json      where the running daemon is: url, redis_url, point_url, pid; removed on a clean stop
 log/ feed/       the action log and the feed's messages

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import json
 import time
+from typing import Any
 
 from killswitch import InvalidRequest, Target
+from killswitch.journal import Drained, Journal
 from monitor.cli.asking import ask, has_terminal
-from monitor.cli.outcome import change_and_tell
+from monitor.cli.main import DONE, REFUSED
+from monitor.cli.outcome import change_and_tell, open_switch
+from monitor.kill.journal_drain import flush
 
 
 def run(options: argparse.Namespace) -> int:
-    """Revoke, suspend or hold the target, and wait for the enforcement points."""
+    """Revoke, suspend or hold the target, and wait for the enforcement points; or see to the kills that were kept."""
+    if options.flush:
+        return _flush(options)
+    for field, given in (("target", options.target), ("--reason", options.reason)):
+        if not given:
+            raise InvalidRequest(field, "missing; write killcord kill TARGET --reason WHY")
     target = Target.parse(options.target)
     if options.level == "suspend" and options.for_s is None:
         raise InvalidRequest("--for", "say how many seconds the suspension lasts")
@@ -29,6 +39,35 @@ def run(options: argparse.Namespace) -> int:
             on_ack=on_ack,
         ),
     )
+
+
+def _flush(options: argparse.Namespace) -> int:
+    """Carry out what the journal keeps, once; 1 if something is left."""
+    if options.target or options.level != "revoke" or options.for_s is not None:
+        raise InvalidRequest("--flush", "goes by itself: what was kept says what to stop")
+    journal = Journal(options.state / "journal")
+    with open_switch(options, timeout_s=max(2.0, options.timeout)) as switch:
+        drained = flush(journal, switch)
+    print(json.dumps(_flushed_fields(drained)) if options.json else _flushed_words(drained))
+    return REFUSED if drained.waiting or drained.refused else DONE
+
+
+def _flushed_fields(drained: Drained) -> dict[str, Any]:
+    return {
+        "applied": [str(entry.request.target) for entry in drained.applied],
+        "expired": [str(entry.request.target) for entry in drained.expired],
+        "refused": [{"target": str(entry.request.target), "why": why} for entry, why in drained.refused],
+        "waiting": [str(entry.request.target) for entry in drained.waiting],
+        "problem": drained.problem,
+    }
+
+
+def _flushed_words(drained: Drained) -> str:
+    lines = [f"{entry.request.target}: carried out" for entry in drained.applied]
+    lines += [f"{entry.request.target}: dropped, the suspension is over by now" for entry in drained.expired]
+    lines += [f"{entry.request.target}: set aside, {why}" for entry, why in drained.refused]
+    lines += [f"{entry.request.target}: still kept" for entry in drained.waiting]
+    return "\n".join([*lines, drained.problem] if drained.problem else lines) or "no kill was kept"
 
 
 def _require_confirmation(target: Target, confirmed: str | None) -> None:

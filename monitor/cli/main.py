@@ -110,7 +110,12 @@ def _add_replay(commands: Commands) -> None:
 
 def _add_kill(commands: Commands) -> None:
     kill = commands.add_parser("kill", help="stop a target everywhere")
-    _target_and_reason(kill)
+    _target_and_reason(kill, required=False)  # not with --flush
+    kill.add_argument(
+        "--flush",
+        action="store_true",
+        help="instead: carry out the kills that were kept while the store was away (a running daemon does by itself)",
+    )
     kill.add_argument("--level", choices=("step_up", "suspend", "revoke"), default="revoke")
     kill.add_argument(
         "--for", dest="for_s", type=float, metavar="SECONDS", help="how long a suspension lasts"
@@ -298,12 +303,14 @@ def _voter(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _target_and_reason(parser: argparse.ArgumentParser) -> None:
+def _target_and_reason(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     parser.add_argument(
-        "target", help="such as agent:billing-bot, session:run-42, human:alice@example.com, fleet"
+        "target",
+        nargs=None if required else "?",
+        help="such as agent:billing-bot, session:run-42, human:alice@example.com, fleet",
     )
     parser.add_argument(
-        "--reason", required=True, help="why; kept in the record and shown where it is refused"
+        "--reason", required=required, help="why; kept in the record and shown where it is refused"
     )
     parser.add_argument("--by", default=_operator(), help="who (default: user@host)")
     _timeout(parser)

@@ -118,7 +118,10 @@ class _Shown:
 
 def _sentence(options: argparse.Namespace, outcome: Outcome, containment: Containment) -> str:
     if outcome.pending:
-        return f"{options.target}: PENDING, the store cannot be reached; {outcome.note}, to be written when it can"
+        return (
+            f"{options.target}: {outcome.note}; the daemon carries it out as soon as the store answers (without one:"
+            " killcord kill --flush). Enforcement points without news refuse by themselves within their lease"
+        )
     disk = {True: "on disk", False: "NOT yet on disk", None: "the server cannot say whether it is on disk"}
     return (
         f"{options.target}: {outcome.note} (change {outcome.epoch}, {disk[outcome.durable]}); {containment}"

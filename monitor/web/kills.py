@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from killswitch import (
+    ApprovalNeeded,
     Containment,
     InvalidRequest,
     InvalidTarget,
@@ -117,6 +118,8 @@ async def _in_thread(call: Callable[[], T]) -> T:
         raise Problem(422, f"target: {error.problem}", "target") from error
     except InvalidRequest as error:
         raise Problem(422, str(error), error.field) from error
+    except ApprovalNeeded as error:
+        raise Problem(409, str(error)) from error
     except StoreUnreachable as error:
         raise Problem(503, str(error)) from error
     except KillswitchError as error:

@@ -163,3 +163,28 @@ def test_restored_by_the_daemon_stays_restored_through_all_of_it(
     daemon.start()
     assert revoked(daemon) == set()
     assert switch_alerts(daemon) == []
+
+
+def test_without_a_daemon_kept_kills_are_flushed_by_hand(daemon: RunningDaemon, server: Server) -> None:
+    daemon.kill()
+    server.kill()
+    command = ["kill", "agent:y", "--reason", "test", "--by", "alice", "--timeout", "1"]
+    told = killcord(daemon, *command)
+    assert told.returncode == 1
+    assert "killcord kill --flush" in told.stdout
+    told = killcord(daemon, "kill", "--flush")
+    assert (told.returncode, told.stdout.splitlines()[0]) == (1, "agent:y: still kept")
+    server.start()
+    told = killcord(daemon, "kill", "--flush", "--json")
+    assert (told.returncode, json.loads(told.stdout)["applied"]) == (0, ["agent:y"])
+    told = killcord(daemon, "kill", "--flush")
+    assert (told.returncode, told.stdout) == (0, "no kill was kept\n")
+    assert killcord(daemon, "status", "agent:y").returncode == 1
+    daemon.start()
+
+
+@pytest.mark.parametrize("arguments", [["agent:y", "--flush"], ["--flush", "--for", "3"], ["agent:y"], []])
+def test_half_a_kill_is_a_usage_error(tmp_path: Path, arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "monitor.cli", "kill", *arguments, "--state", str(tmp_path)]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (told.returncode, told.stdout) == (2, "")
