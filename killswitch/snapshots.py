@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from killswitch import codec
 from killswitch.certification import read_head, vouches_for
@@ -78,14 +78,20 @@ def pairs(flat: list[bytes]) -> dict[bytes, bytes]:
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
+MAX_EPOCH: Final = 1 << 53
+"""Ten thousand changes a second reach it in 28,000 years; whoever writes a higher one means to use the numbers up."""
+
+
 def number(raw: bytes | None) -> int:
-    """Return the epoch in `raw`, 0 for none or for something that is no epoch."""
+    """Return the epoch in `raw`, 0 for none or for something that is no epoch.
+
+    What is not ours counts as none: a reader that has come further sees a store that went back and keeps what it knows.
+    """
     try:
-        return max(0, int(raw or b"0"))
+        found = int(raw or b"0")
     except ValueError:
-        return (
-            0  # not ours; a reader that has come further sees a store that went back, and keeps what it knows
-        )
+        return 0
+    return found if 0 <= found < MAX_EPOCH else 0
 
 
 def _change_id(entries: list[Any] | Exception, epoch: int | None) -> str | None:

@@ -23,7 +23,15 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final, ParamSpec
 
-from killswitch import Change, KillswitchError, Revocation, Snapshot, StoreUnreachable, Switch
+from killswitch import (
+    Change,
+    KillswitchError,
+    Revocation,
+    Snapshot,
+    StoreRefused,
+    StoreUnreachable,
+    Switch,
+)
 from monitor.core.alerts import Alert
 from monitor.errors import DaemonError
 from monitor.kill.ledger import Ledger
@@ -36,6 +44,7 @@ LOOK_SHARE: Final = (
     20.0  # with very many revocations a look takes long: then a twentieth of the time goes into it
 )
 PAGE: Final = 1000
+MAX_JUMP: Final = 1_000_000
 
 
 P = ParamSpec("P")
@@ -138,11 +147,21 @@ class Guardian:
     def _compare(self) -> Mend:
         while True:
             before = self._ledger.epoch
-            snapshot = self._switch.snapshot()
+            snapshot = self._snapshot()
             with self._lock:
                 if before <= snapshot.epoch < self._ledger.epoch:
                     continue  # a change came while we read
                 return self._plan(snapshot)
+
+    def _snapshot(self) -> Snapshot:
+        try:
+            return self._switch.snapshot()
+        except StoreRefused as refused:
+            if "WRONGTYPE" not in str(refused):
+                raise
+            return Snapshot(
+                0, {}, unreadable=(str(refused),)
+            )  # as good as emptied, and put right in the same way
 
     def _plan(self, snapshot: Snapshot) -> Mend:
         """Return what is to be done about `snapshot`, after everything up to its epoch was taken in."""
@@ -155,13 +174,17 @@ class Guardian:
                 break
         now_s = time.time()
         found = mend(self._ledger.records, snapshot, now_s)
-        for record in found.gained:
-            self._durably(self._ledger.put, record, max(snapshot.epoch, self._ledger.epoch))
+        self._durably(self._ledger.put_all, found.gained, self._ledger.epoch)
         for record in [record for record in self._ledger.records.values() if _is_over(record, now_s)]:
             if record.target not in snapshot.revocations:
                 self._durably(self._ledger.clear, record.target, self._ledger.epoch)
-        self._durably(self._ledger.note, snapshot.epoch)
+        self._note(snapshot.epoch)
         return found
+
+    def _note(self, epoch: int) -> None:
+        """Take note of an epoch that has no entry in the log; not of one from nowhere, made to use the numbers up."""
+        if epoch <= self._ledger.epoch + MAX_JUMP:
+            self._durably(self._ledger.note, epoch)
 
     def _take(self, change: Change) -> None:
         held = self._ledger.records.get(change.target)
@@ -203,7 +226,7 @@ class Guardian:
         except KillswitchError as error:
             return str(error)
         with self._lock:
-            self._durably(self._ledger.note, epoch)
+            self._note(epoch)
         if found.is_damaged:
             self.mended += 1
             log.critical("the store was put right as change %d: %s", epoch, damage_words(found))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -69,6 +69,19 @@ class Ledger:
             )
         self.records[record.target] = record
         self._append(b"set", epoch, encode_revocation(record))
+
+    def put_all(self, records: Iterable[Revocation], epoch: int) -> None:
+        """Keep many at once, in one write; raises like `put`, and then keeps none of them."""
+        new = {record.target: record for record in records}
+        if len(self.records.keys() | new.keys()) > self._max_records:
+            raise DaemonError(
+                f"the daemon's record cannot hold {len(new)} more revocations, its limit is {self._max_records}: they"
+                " are not protected against a loss of the store; restore what is no longer needed"
+            )
+        if new:
+            self.records |= new
+            self.epoch = max(self.epoch, epoch)
+            self._rewrite()
 
     def clear(self, target: Target, epoch: int) -> None:
         """Forget what is kept against `target`; raises `DaemonError` if that cannot be written."""

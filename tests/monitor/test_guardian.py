@@ -182,6 +182,38 @@ def test_junk_is_dropped_and_people_are_told(store: Watched) -> None:
     assert store.verdicts() == ["store_damaged"]
 
 
+@pytest.mark.parametrize("key", ["epoch", "state", "head", "log", "change_ids"])
+def test_a_key_of_another_type_is_set_aside(store: Watched, key: str) -> None:
+    store.switch.revoke(A, **WHY)
+    store.guardian.look()
+    store.intruder.delete(f"killcord:{key}")
+    store.intruder.sadd(f"killcord:{key}", "x")
+    store.guardian.look()
+    assert store.revoked() == {"a": "revoke"}
+    assert not store.guardian.look().is_damaged
+    store.switch.revoke(B, **WHY)
+    store.guardian.look()
+    assert store.switch.snapshot().certified
+    assert set(store.revoked()) == {"a", "b"} == store.kept()
+
+
+@pytest.mark.parametrize("epoch", [2**53 - 1, 2**63 - 1, 2**64, 10**30, -5])
+def test_the_numbers_cannot_be_used_up(store: Watched, epoch: int) -> None:
+    with Guard.connect(store.server.url, keyring=store.keyring, name="p1") as guard:
+        store.switch.revoke(A, **WHY)
+        store.guardian.look()
+        store.intruder.set("killcord:epoch", epoch)
+        store.intruder.publish("killcord:changes", "junk")  # makes the point look
+        for _ in range(3):
+            store.guardian.look()
+        assert store.switch.epoch() < 2**32
+        assert store.switch.snapshot().certified
+        store.switch.revoke(B, **WHY)
+        until(lambda: refuses(guard, agent="b"))
+        until(lambda: not refuses(guard, agent="innocent"))
+        assert refuses(guard, agent="a")
+
+
 def test_what_people_approved_stays_lifted(store: Watched) -> None:
     store.switch.revoke(A, **WHY)
     store.guardian.look()

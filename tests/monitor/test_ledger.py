@@ -130,6 +130,17 @@ def test_beyond_its_limit_it_says_so_and_keeps_what_it_has(tmp_path: Path) -> No
     assert {target.value for target in reopened(ledger).records} == {"a", "b"}
 
 
+def test_many_are_put_in_one_write_all_or_none(tmp_path: Path) -> None:
+    ledger = opened(tmp_path, max_records=3)
+    ledger.put_all([made("a", 1), made("b", 2)], 2)
+    with pytest.raises(DaemonError, match="cannot hold 2 more"):
+        ledger.put_all([made("c", 3), made("d", 4)], 4)
+    ledger.put_all([made("b", 5), made("c", 6)], 6)
+    ledger.put_all([], 7)
+    again = reopened(ledger)
+    assert ({target.value for target in again.records}, again.epoch) == ({"a", "b", "c"}, 6)
+
+
 def test_a_disk_that_fails_is_said_and_nothing_known_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
