@@ -172,7 +172,7 @@ class Writer:
                 raw_epoch = store.raw_epoch()
                 records = {
                     str(record.target).encode(): codec.encode_revocation(record)
-                    for record in choose(store.snapshot(keyring=self.certifier.keyring))
+                    for record in choose(self._snapshot(store, raw_epoch))
                 }
                 epoch = max(floor, number(raw_epoch)) + 1
                 head = self.certifier.head_of(records, epoch=epoch, change_id=change_id, at_s=wall_s())
@@ -180,6 +180,15 @@ class Writer:
                     self._last = (b"%d" % epoch, head)
                     return epoch
         raise StoreUnreachable("others keep changing revocations; the state was not mended")
+
+    def _snapshot(self, store: Store, raw_epoch: bytes) -> Snapshot:
+        """Return what is there; nothing, where keys of another type lie in the place of ours: MEND sets those aside."""
+        try:
+            return store.snapshot(keyring=self.certifier.keyring)
+        except StoreRefused as refused:
+            if "WRONGTYPE" not in str(refused):
+                raise
+            return Snapshot(number(raw_epoch), {})
 
     def _nothing_changed(self, store: Store, request: Request, started_s: float) -> Outcome:
         duplicate_of = store.written_as(request.change_id)
