@@ -110,7 +110,10 @@ class WalkedTree:
     def members(self) -> list[Process]:
         """Return the living processes below the root; a walk of ``/proc``, about 10 µs for each process there."""
         living = [process for process in _below(self._root, self._spare) if process.state not in DEAD]
-        self.seen.update({(process.pid, process.start_ticks): process for process in living})
+        for (
+            process
+        ) in living:  # as it was first met: whose parent was killed before it comes up the generations
+            self.seen.setdefault((process.pid, process.start_ticks), process)
         return living
 
     def freeze(self, deadline_s: float) -> bool:

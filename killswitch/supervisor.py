@@ -35,18 +35,45 @@ _READ_BYTES: Final = 4096
 
 
 class _Bell(Watch):
-    """Wakes the supervisor after each change, from the guard's thread, and notes when the first refusal was heard."""
+    """Wakes the supervisor after each change, from the guard's thread, and notes when a refusal was first heard.
+
+    ``revoked`` is a revocation that was in force, even if it was restored before the supervisor came to look: the
+    point has confirmed it.
+    """
 
     def __init__(self, guard: Guard, names: dict[str, Any], ring: Callable[[], None]) -> None:
         super().__init__(guard, names)
+        self._point = guard
+        self._who = names
         self._ring = ring
         self.heard_s: float | None = None
+        self.revoked: Revoked | None = None
 
     def look(self) -> None:
-        """Ring; the guard calls this after each change."""
+        """Note and ring; the guard calls this after each change."""
         if self.heard_s is None:
             self.heard_s = lease_clock_s()
+        event, refused = _verdict(self._point, self._who)
+        if event == "revoked" and isinstance(refused, Revoked):
+            self.revoked = refused
         self._ring()
+
+
+def _verdict(guard: Guard, names: dict[str, Any]) -> tuple[Event, Refused | None]:
+    """Return what the enforcement point says now, as an event."""
+    try:
+        guard.check(**names)
+    except StepUpRequired as refused:
+        return "held", refused
+    except Revoked as refused:
+        # Freezing can be undone, killing cannot: an announcement may come to nothing, so only the record kills.
+        final = refused.revocation.level == "revoke" and not guard.is_announced(refused.revocation)
+        return ("revoked" if final else "held"), refused
+    except (LeaseExpired, NotReady) as refused:
+        return "given_up", refused
+    except Refused as refused:
+        return "lost", refused
+    return "allowed", None
 
 
 class Supervisor:
@@ -153,26 +180,14 @@ class Supervisor:
 
     def _judge(self) -> None:
         """Ask the enforcement point, and go where its answer leads."""
-        event, refused = self._verdict()
+        revoked = self._bell.revoked
+        event, refused = ("revoked", revoked) if revoked else _verdict(self._guard, self._how.names)
+        if event == "given_up" and not self._how.kill_on_lease_loss:
+            event = "lost"
         if self.state == "starting":
             self._refused = refused
         self._step(event, refused)
         self._bell.heard_s = None
-
-    def _verdict(self) -> tuple[Event, Refused | None]:
-        try:
-            self._guard.check(**self._how.names)
-        except StepUpRequired as refused:
-            return "held", refused
-        except Revoked as refused:
-            # Freezing can be undone, killing cannot: an announcement may come to nothing, so only the record kills.
-            final = refused.revocation.level == "revoke" and not self._guard.is_announced(refused.revocation)
-            return ("revoked" if final else "held"), refused
-        except (LeaseExpired, NotReady) as refused:
-            return ("given_up" if self._how.kill_on_lease_loss else "lost"), refused
-        except Refused as refused:
-            return "lost", refused
-        return "allowed", None
 
     def _look_after(self) -> None:
         """Do what time asks for: the end of the grace, stopping again what somebody continued, reaping."""
