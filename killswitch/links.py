@@ -61,7 +61,6 @@ class Link:
             )
         except ValueError as error:
             raise InvalidRequest("url", f"{redact(url)!r} is no Redis URL: {error}") from error
-        self._untaken = 0  # replies that nobody waits for
         self._connection: Any = pool.connection_class(**pool.connection_kwargs)
         self._is_open = True
         try:
@@ -94,20 +93,8 @@ class Link:
         except (redis.RedisError, OSError) as error:
             raise self._unreachable(error) from error
 
-    def tell(self, *args: Arg) -> None:
-        """Send one command whose reply nobody needs; the next :meth:`receive` passes over it."""
-        self.send(args)
-        self._untaken += 1
-
     def receive(self) -> Any:
         """Return the next reply, waiting for it up to the time-out; raises like :meth:`call`."""
-        while self._untaken:
-            self._untaken -= 1
-            with suppress(StoreRefused):
-                self._receive()
-        return self._receive()
-
-    def _receive(self) -> Any:
         try:
             reply = self._connection.read_response()
         except redis.ResponseError as error:

@@ -79,6 +79,7 @@ class Session:
         self.ack: tuple[float, str] | None = None
         self.last: tuple[Change, float] | None = None
         self.noticed_s: dict[str, float] = {}
+        self.presence = points.encode(follower.record)
         self.ack_due_s = math.inf
 
     def start(self) -> None:
@@ -253,7 +254,7 @@ class Session:
 
     def _presence(self) -> list[Arg]:
         record, keys = self.follower.record, self.follower.keys
-        word, epoch = points.encode(record), self.follower.view.epoch
+        epoch = self.follower.view.epoch
         return [
             "EVAL",
             scripts.BEAT,
@@ -262,7 +263,7 @@ class Session:
             keys.seen,
             keys.applied,
             record.id,
-            word,
+            self.presence,
             epoch,
             FORGET_POINT_S,
         ]

@@ -131,9 +131,14 @@ class Store:
         epoch, record, head = (_none_if_wrong_type(reply) or b"" for reply in replies)
         return Reading(target, epoch, record, head)
 
-    def announce(self, record: Revocation) -> None:
-        """Tell the points of a kill that is about to be written; does not wait for an answer."""
-        self.link.tell("PUBLISH", self.keys.changes, NOTICE + codec.encode_notice(record))
+    def announce(self, record: Revocation) -> int:
+        """Tell the points of a kill that is about to be written; return how many connections were told."""
+        try:
+            return int(self.link.call("PUBLISH", self.keys.changes, NOTICE + codec.encode_notice(record)))
+        except (
+            StoreRefused
+        ):  # without a right to publish, or for whatever reason: the kill itself must be tried
+            return 0
 
     def write(self, reading: Reading, change: Change, certifier: Certifier) -> Written:
         """Write `change` if the store is as `reading` says; one round trip, atomic."""

@@ -21,6 +21,8 @@ from killswitch.store import FSYNC_EVERY_S, Keys, Reading, Store
 
 IDLE_LINKS: Final = 4
 RETRY_PAUSE_S: Final = 0.05
+HEAD_START_S: Final = 50e-6  # per point that a notice was sent to; about what hearing it costs
+MAX_HEAD_START_S: Final = 0.05
 MAX_CONFLICTS: Final = 10  # in a row; then the deadline is looked at
 
 T = TypeVar("T")
@@ -121,7 +123,10 @@ class Writer:
     def _announce(self, store: Store, request: Request, guess: Reading) -> None:
         change = revocations.apply(None, request, epoch=guess.epoch + 1, now_s=wall_s())
         if change is not None and change.new is not None:
-            store.announce(replace(change.new, epoch=ANNOUNCED))
+            heard = store.announce(replace(change.new, epoch=ANNOUNCED))
+            # They refuse by the notice. The change, right behind it, would only hold up those who have yet to hear it.
+            if heard > 1:
+                time.sleep(min(MAX_HEAD_START_S, heard * HEAD_START_S))
 
     def _attempt(self, store: Store, request: Request, guess: Reading | None, started_s: float) -> Outcome:
         reading = guess or store.read(request.target)
