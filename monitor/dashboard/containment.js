@@ -8,13 +8,15 @@
  * `acks`: Map(epoch → Map(point's id or name → latency in ms)). `expected`: the points that were live when it was sent.
  *
  * Returns {confirmed, total, missing: [label], isContained, points: [{name, label, state, latencyMs}]} with
- * state "confirmed", "waiting" or "missing"; missing points come first; `name` is the shortest that is not ambiguous.
+ * state "confirmed", "waiting" or "missing" (also: heard it, but checks otherwise); missing points come first; `name` is the shortest that is not ambiguous.
  */
 export function containment({ epoch, response, acks, expected }) {
   const heard = epoch === null ? new Map() : heardSince(epoch, acks);
   const points = pointList({ heard, response, expected });
   const missing = points.filter(({ state }) => state === "missing").map(({ label }) => label);
-  const late = response ? response.missing.length - missing.length : 0; // confirmed after the daemon had stopped waiting
+  const contrary = new Set(response?.contrary ?? []);
+  const silent = missing.filter((label) => !contrary.has(label)).length;
+  const late = response ? response.missing.length - silent : 0; // confirmed after the daemon had stopped waiting
   const total = response ? response.points : expected.length;
   const confirmed = response
     ? response.enforced + late
@@ -46,6 +48,7 @@ function heardSince(epoch, acks) {
 
 function pointList({ heard, response, expected }) {
   const missing = new Set(response?.missing ?? []);
+  const contrary = new Set(response?.contrary ?? []); // heard it, and their own check says otherwise
   const known = new Set(expected.map(labelOf));
   const strangers = [...missing]
     .filter((label) => !known.has(label))
@@ -60,7 +63,7 @@ function pointList({ heard, response, expected }) {
     return {
       name,
       label,
-      state: stateOf(heard.has(key), missing.has(label), response),
+      state: contrary.has(label) ? "missing" : stateOf(heard.has(key), missing.has(label), response),
       latencyMs: heard.get(key) ?? NaN,
     };
   });

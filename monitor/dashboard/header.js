@@ -110,7 +110,7 @@ export class Header {
     this.#banner(
       "drill",
       status?.last_drill?.verdict === "failed" &&
-        `The last drill of the kill switch failed: a kill may not be enforced everywhere. ${plain(status.kill_ready_why, 300)}`,
+        `A kill may not be enforced everywhere: ${plain(status.kill_ready_why, 300) || "the last drill failed"}.`,
       "bad",
     );
     this.#banner(

@@ -661,3 +661,22 @@ def test_one_replicas_word_does_not_stand_for_another(alerts: driver.Page) -> No
     assert alerts.run(missing % "'proxy'") == ["proxy (h, pid 2)"]
     assert alerts.run(missing % "'p1'") == ["proxy (h, pid 2)"]
     assert alerts.run(missing % "'p2'") == []
+
+
+@pytest.mark.browser
+def test_a_point_whose_own_check_says_otherwise_has_not_confirmed(alerts: driver.Page) -> None:
+    point = {"host": "h", "live": True}
+    expected = [
+        point | {"id": "p1", "name": "good", "pid": 1},
+        point | {"id": "p2", "name": "bad", "pid": 2},
+    ]
+    response = {"epoch": 7, "enforced": 1, "points": 2, "missing": [], "contrary": ["bad (h, pid 2)"]}
+    found = alerts.run(
+        "import('/static/containment.js').then(({containment}) => containment({epoch: 7, response: "
+        + json.dumps(response)
+        + ", expected: "
+        + json.dumps(expected)
+        + ", acks: new Map([[7, new Map([['p1', 1], ['p2', 1]])]])}))"
+    )
+    assert (found["confirmed"], found["total"], found["isContained"]) == (1, 2, False)
+    assert found["missing"] == ["bad (h, pid 2)"]
