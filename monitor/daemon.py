@@ -84,6 +84,7 @@ async def serve(options: Options) -> None:
         key_id = keys.signer.key_id if keys.signer else ""
         async with _services(options.config, state, switch, writer, drills) as services:
             with _guardian(state, services, key_id) as guardian, following(services, guardian):
+                services.guardian = guardian
                 await _serve_http(options, state, services, store)
 
 

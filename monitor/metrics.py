@@ -58,7 +58,9 @@ BACKLOG: Final = Metric("killcord_backlog_actions", "gauge", "Actions taken in b
 POINTS: Final = Metric("killcord_points_live", "gauge", "Enforcement points that are alive.")
 READERS: Final = Metric("killcord_feed_readers", "gauge", "Readers of the live feed.")
 PENDING: Final = Metric(
-    "killcord_kills_pending", "gauge", "Automatic kills that the store has not confirmed yet."
+    "killcord_kills_pending",
+    "gauge",
+    "Kills that the store has not confirmed yet, automatic ones and kept ones.",
 )
 PAUSED: Final = Metric(
     "killcord_kills_paused", "gauge", "1 while the blast-radius guard holds automatic kills back."
@@ -66,6 +68,17 @@ PAUSED: Final = Metric(
 STORE: Final = Metric("killcord_store_reachable", "gauge", "1 while the revocation store answers.")
 EPOCH: Final = Metric("killcord_epoch", "gauge", "Number of the last change of the revocation state seen.")
 FSYNCS: Final = Metric("killcord_log_syncs_total", "counter", "Group commits of the action log since start.")
+MENDED: Final = Metric(
+    "killcord_store_mended_total", "counter", "Times since start that a robbed store was put right."
+)
+UNRECORDED: Final = Metric(
+    "killcord_changes_unrecorded_total",
+    "counter",
+    "Changes of the revocation state since start that are in force but not in the daemon's log.",
+)
+DAMAGED: Final = Metric(
+    "killcord_journal_damaged", "gauge", "Kept kills that were set aside: a person has to look at them."
+)
 KILL_READY: Final = Metric(
     "killcord_kill_ready",
     "gauge",
@@ -98,6 +111,9 @@ ALL: Final = (
     STORE,
     EPOCH,
     FSYNCS,
+    MENDED,
+    UNRECORDED,
+    DAMAGED,
     KILL_READY,
     DRILL_FAILURES,
     DRILL_AGE,

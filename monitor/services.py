@@ -15,6 +15,7 @@ from monitor.engines.embedded import EmbeddedEngine
 from monitor.intake.dead_letters import DeadLetters
 from monitor.intake.observation import Observer
 from monitor.kill.drills import Drills
+from monitor.kill.guardian import Guardian
 from monitor.kill.journal_drain import JournalDrain
 from monitor.kill.killer import Killer
 from monitor.kill.readiness import Readiness, drill_fields, readiness
@@ -50,6 +51,7 @@ class Services:
     observer: Observer
     dead_letters: DeadLetters
     store: StoreHealth = field(default_factory=StoreHealth)
+    guardian: Guardian | None = None
     drills: Drills = field(default_factory=Drills)
     kill_latency: Histogram = field(default_factory=lambda: Histogram(KILL_LATENCY_BOUNDS_S))
     _pace: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=10))
@@ -108,6 +110,9 @@ class Services:
             metrics.STORE: self.store.reachable,
             metrics.EPOCH: self.engine.epoch,
             metrics.FSYNCS: self.engine.syncs,
+            metrics.MENDED: self.guardian.mended if self.guardian else 0,
+            metrics.UNRECORDED: self.engine.unrecorded_changes,
+            metrics.DAMAGED: self.kept.damaged(),
             metrics.KILL_READY: status["kill_ready"],
             metrics.DRILL_FAILURES: self.drills.failures,
             metrics.DRILL_AGE: self.drills.age_s(time.time()),

@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import time
+import uuid
 from typing import Any
 
 from killswitch import InvalidRequest, Target
 from killswitch.journal import Drained, Journal
+from killswitch.revocations import Request
 from monitor.cli.asking import ask, has_terminal
 from monitor.cli.main import DONE, REFUSED
 from monitor.cli.outcome import change_and_tell, open_switch
+from monitor.errors import DaemonError
 from monitor.kill.journal_drain import flush
 
 
@@ -27,18 +30,39 @@ def run(options: argparse.Namespace) -> int:
         raise InvalidRequest("--for", "say how many seconds the suspension lasts")
     _require_confirmation(target, options.confirm)
     expires_at_s = None if options.for_s is None else time.time() + options.for_s
-    return change_and_tell(
-        options,
-        lambda switch, on_ack: switch.revoke_and_wait(
-            target,
-            reason=options.reason,
-            by=options.by,
-            level=options.level,
-            expires_at_s=expires_at_s,
-            contain_timeout_s=options.timeout,
-            on_ack=on_ack,
-        ),
-    )
+    try:
+        return change_and_tell(
+            options,
+            lambda switch, on_ack: switch.revoke_and_wait(
+                target,
+                reason=options.reason,
+                by=options.by,
+                level=options.level,
+                expires_at_s=expires_at_s,
+                contain_timeout_s=options.timeout,
+                on_ack=on_ack,
+            ),
+        )
+    except DaemonError as error:
+        if options.redis or not options.state.is_dir():
+            raise
+        return _keep(options, target, expires_at_s, error)
+
+
+def _keep(options: argparse.Namespace, target: Target, expires_at_s: float | None, error: DaemonError) -> int:
+    """Keep the kill for the next daemon: nobody knows where its store is while none runs."""
+    request = Request(options.level, target, options.reason, options.by, uuid.uuid4().hex, expires_at_s)
+    journal = Journal(options.state / "journal")
+    entry = journal.add(request)
+    says = f"{error}. The kill is kept in {journal.directory}; the next daemon carries it out as it starts"
+    fields = {
+        "target": str(target),
+        "pending": True,
+        "contained": False,
+        "change_id": entry.request.change_id,
+    }
+    print(json.dumps({**fields, "says": says}) if options.json else f"{target}: pending: {says}")
+    return REFUSED
 
 
 def _flush(options: argparse.Namespace) -> int:

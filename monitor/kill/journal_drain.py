@@ -59,6 +59,10 @@ class JournalDrain:
         except JournalError:
             return 0  # said by the thread, which cannot read it either
 
+    def damaged(self) -> int:
+        """Return how many files in the journal were set aside, because nobody could have carried them out."""
+        return self._journal.damaged
+
     def _run(self) -> None:
         while not self._stop.is_set():
             try:

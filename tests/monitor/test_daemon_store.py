@@ -183,6 +183,18 @@ def test_without_a_daemon_kept_kills_are_flushed_by_hand(daemon: RunningDaemon, 
     daemon.start()
 
 
+def test_a_kill_while_no_daemon_runs_is_carried_out_as_the_next_one_starts(tmp_path: Path) -> None:
+    """Whatever restarts the daemon restarts the agents too."""
+    with RunningDaemon(tmp_path / "state") as daemon:
+        assert daemon.stop() == 0
+        told = killcord(daemon, "kill", "agent:y", "--reason", "test", "--by", "alice", "--json")
+        assert (told.returncode, json.loads(told.stdout)["pending"]) == (1, True)
+        told = killcord(daemon, "restore", "agent:y", "--reason", "test", "--by", "alice")
+        assert told.returncode == 3
+        daemon.start()
+        daemon.wait_for(lambda: revoked(daemon) == {"agent:y"}, "the kept kill to be carried out")
+
+
 @pytest.mark.parametrize("arguments", [["agent:y", "--flush"], ["--flush", "--for", "3"], ["agent:y"], []])
 def test_half_a_kill_is_a_usage_error(tmp_path: Path, arguments: list[str]) -> None:
     command = [sys.executable, "-m", "monitor.cli", "kill", *arguments, "--state", str(tmp_path)]
