@@ -32,6 +32,7 @@ def setup(daemon, number):
         url=daemon.address.url,
         token=daemon.tokens["ingest"],
         redis_url=daemon.address.point_url,
+        keyring=daemon.keyring,
     )
 
 
@@ -77,7 +78,7 @@ def test_an_agent_is_killed_in_its_process_restored_and_nothing_it_did_is_lost(d
     assert outcome["contained"]
     assert outcome["enforced"] == outcome["points"] >= 3
     assert refused["kind"] == "Revoked"
-    assert refused["epoch"] == outcome["epoch"]
+    assert refused["change_id"] == outcome["change_id"]
     assert 0 < refused["since_write_ms"] < 2000
     assert not agents.told("acting")
     daemon.command("restore", f"agent:{names[1]}", "--reason", "a test", "--by", "pytest")
