@@ -71,7 +71,7 @@ class Certifier:
         self._known = (b"", 0, 0)  # a head that is known to be good, its epoch and digest
 
     def head_after(
-        self, before: bytes, *, epoch: int, target: bytes, old: bytes, new: bytes, change_id: str,
+        self, before: bytes, *, before_epoch: int, epoch: int, target: bytes, old: bytes, new: bytes, change_id: str,
         change: bytes, at_s: float,
     ) -> bytes:  # fmt: skip
         """Return the sealed head for change number `epoch`, or nothing without a signer.
@@ -79,7 +79,7 @@ class Certifier:
         Parameters
         ----------
         before : bytes
-            The head found in the store.
+            The head found in the store, which counts if it is that of ``before_epoch``, the store's epoch.
         target, old, new : bytes
             The field of the state hash that changes, its record before (empty: none) and after.
         change : bytes
@@ -87,7 +87,7 @@ class Certifier:
         """
         if self.signer is None:
             return b""
-        known = self._state_of(before, epoch - 1)
+        known = self._state_of(before, before_epoch)
         state = None if known is None else heads.moved(known, target, old, new)
         return self._seal(self.signer, Head(epoch, change_id, _sha256(change), state, at_s))
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
-# KEYS: epoch, state, log, change_ids, head
+# KEYS: epoch, state, log, change_ids, head, restored
 # ARGV: expected epoch (raw, "" if absent), new epoch, field, record ("" deletes), change id, change, log cap,
-#       id cap, expected record ("" if absent), channel, head ("" if the writer cannot sign)
+#       id cap, expected record ("" if absent), channel, head ("" if the writer cannot sign),
+#       cap of restored (0 if this restores nothing)
 # Returns {"ok"} or {"duplicate", epoch of the earlier write} or {"conflict", epoch, record, head as they are}.
 #
 # State first: it is what points enforce. Nobody can stop a kill by writing junk: a key of another type, or a log
@@ -29,6 +30,11 @@ local function write()
   else redis.call('HSET', KEYS[2], ARGV[3], ARGV[4]) end
   redis.call('SET', KEYS[1], ARGV[2])
   if ARGV[11] == '' then redis.call('DEL', KEYS[5]) else redis.call('SET', KEYS[5], ARGV[11]) end
+  local cap = tonumber(ARGV[12])
+  if cap > 0 then
+    redis.call('HSET', KEYS[6], ARGV[3], ARGV[6])
+    if redis.call('HLEN', KEYS[6]) > cap then redis.call('HDEL', KEYS[6], redis.call('HKEYS', KEYS[6])[1]) end
+  end
   redis.call('ZADD', KEYS[4], ARGV[2], ARGV[5])
   redis.call('ZREMRANGEBYRANK', KEYS[4], 0, -1 - tonumber(ARGV[8]))
   local entry = {'XADD', KEYS[3], 'MAXLEN', '~', ARGV[7], ARGV[2] .. '-0',
@@ -43,7 +49,7 @@ end
 local worked, reply = pcall(write)
 if worked then return reply end
 local aside = 0
-for i, kind in ipairs({'string', 'hash', 'stream', 'zset', 'string'}) do
+for i, kind in ipairs({'string', 'hash', 'stream', 'zset', 'string', 'hash'}) do
   local found = redis.call('TYPE', KEYS[i]).ok
   if found ~= 'none' and found ~= kind then
     redis.call('RENAME', KEYS[i], KEYS[i] .. ':damaged')

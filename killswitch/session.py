@@ -65,7 +65,7 @@ class Session:
             self.push.close()
             raise
         self.store = Store(self.link, follower.keys)
-        self.proof = None if follower.keyring is None else Proof(self.store, follower.keyring)
+        self.proof = Proof(self.store, follower.keyring)
         self.unanswered: deque[Literal["points", "epoch", "ack"]] = deque()
         self.next_beat_s = 0.0
         self.next_sync_s = math.inf
@@ -127,14 +127,20 @@ class Session:
 
     def _rebuilt(self, started_s: float) -> View:
         view, proof, now_s = self.follower.view, self.proof, wall_s()
-        if proof is None:
-            return view.rebuilt(self.store.snapshot(view.epoch), now_s=now_s, lease_clock_s=started_s)
         proof.refresh()
+        self.follower.keyring = proof.keyring
         snapshot = self.store.snapshot(view.epoch, proof.keyring)
         since = view.epoch if snapshot.epoch >= view.epoch else 0
-        lifted = proof.lifted(view.unlifted(snapshot, now_s), since)
-        self.follower.keyring = proof.keyring
-        return view.rebuilt(snapshot, now_s=now_s, lease_clock_s=started_s, lifted=lifted)
+        return view.rebuilt(
+            snapshot,
+            now_s=now_s,
+            lease_clock_s=started_s,
+            lifted=proof.lifted(view.unlifted(snapshot, now_s), since)
+            if proof.keyring is not None or view.kept or view.is_fork(snapshot)
+            else (),
+            needs_proof=proof.keyring is not None,
+            is_unbroken=self.last_sync_s > -math.inf,
+        )
 
     def end(self, *, leave: bool) -> None:
         """Close both connections; with `leave`, sign the point off first, if the store still answers."""
@@ -210,8 +216,8 @@ class Session:
 
     def _take_in(self, change: Change, started_s: float) -> Applied:
         view, proof, until_s = self.follower.view, self.proof, started_s + self.follower.record.lease_s
-        if proof is None or change.new is not None:  # a kill needs no proof, and is not kept waiting for any
-            return view.apply(change, now_s=wall_s(), proven=proof is None, notice_until_s=until_s)
+        if proof.keyring is None or change.new is not None:  # a kill is not kept waiting for any proof
+            return view.apply(change, now_s=wall_s(), proven=proof.keyring is None, notice_until_s=until_s)
         self._pick_up_all_replies()
         now_s = wall_s()
         return view.apply(

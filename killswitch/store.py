@@ -7,6 +7,7 @@ state      HASH   target -> its revocation as JSON; the truth that points enforc
 epoch      STRING number of the last change
 head       STRING the writer's signed statement about the last change and the state after it (``head``)
 keyrings   HASH   version -> the signed keyring of that version
+restored   HASH   target -> its last restoration, with the votes; 10,000 of them
 log        STREAM id ``<epoch>-0`` -> change id, change as JSON, head; the newest 100,000 or so
 change_ids ZSET   the last 10,000 change ids, so that a retried write is applied once
 changes    channel: a notice of each kill, and each change as it is written. acks: the points' confirmations
@@ -18,6 +19,8 @@ applied    HASH   point id -> epoch up to which it enforces
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -34,6 +37,7 @@ from killswitch.targets import Target
 PREFIX: Final = "killcord:"
 LOG_CAP: Final = 100_000  # about 50 MB; a reader further behind takes a snapshot instead
 CHANGE_ID_CAP: Final = 10_000
+RESTORED_CAP: Final = 10_000
 FORGET_POINT_S: Final = 86_400.0
 MAX_ROTATIONS: Final = 64  # security limit: keyrings that a reader follows at a time
 
@@ -67,6 +71,7 @@ class Keys:
         self.head = f"{prefix}head"
         self.keyrings = f"{prefix}keyrings"
         self.petitions = f"{prefix}petitions"
+        self.restored = f"{prefix}restored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +151,14 @@ class Store:
         data = codec.encode_change(change)
         record = b"" if change.new is None else codec.encode_revocation(change.new)
         head = certifier.head_after(
-            reading.raw_head, epoch=change.epoch, target=target.encode(), old=reading.raw_record, new=record,
+            reading.raw_head, before_epoch=reading.epoch, epoch=change.epoch, target=target.encode(),
+            old=reading.raw_record, new=record,
             change_id=change.change_id, change=data, at_s=change.at_s,
         )  # fmt: skip
         reply = self.link.call(
-            "EVAL", scripts.WRITE, 5, keys.epoch, keys.state, keys.log, keys.change_ids, keys.head,
+            "EVAL", scripts.WRITE, 6, keys.epoch, keys.state, keys.log, keys.change_ids, keys.head, keys.restored,
             reading.raw_epoch, change.epoch, target, record, change.change_id, data, LOG_CAP, CHANGE_ID_CAP,
-            reading.raw_record, keys.changes, head,
+            reading.raw_record, keys.changes, head, RESTORED_CAP if change.kind == "restore" else 0,
         )  # fmt: skip
         answer = reply[0].decode()
         if answer == "conflict":
@@ -165,6 +171,20 @@ class Store:
         """Return the epoch as it lies in the store, whatever it is; b"" if nothing or no string is there."""
         self.link.send(["GET", self.keys.epoch])
         return _none_if_wrong_type(_reply(self.link)) or b""
+
+    def restorations(self, targets: Sequence[Target]) -> dict[Target, Change]:
+        """Return the last restoration of each of `targets`, as far as it is known. Whoever may write can lie here."""
+        found = {}
+        for data in self.link.call("HMGET", self.keys.restored, *map(str, targets)):
+            with suppress(BadRecord):
+                change = codec.decode_change(data or b"")
+                found[change.target] = change
+        return found
+
+    def keep_restorations(self, changes: Iterable[Change]) -> None:
+        """Put restorations back that points may still have to hear of."""
+        for change in changes:
+            self.link.call("HSET", self.keys.restored, str(change.target), codec.encode_change(change))
 
     def mend(self, records: dict[bytes, bytes], raw_epoch: bytes, epoch: int, head: bytes) -> bool:
         """Put `records` in place of the whole state as of `epoch`, if the store is still at `raw_epoch`."""

@@ -153,7 +153,9 @@ class View:
         *,
         now_s: float = 0.0,
         lease_clock_s: float = 0.0,
-        lifted: Collection[str] | None = None,
+        lifted: Collection[str] = (),
+        needs_proof: bool = False,
+        is_unbroken: bool = False,
     ) -> View:
         """Return the view after `snapshot`.
 
@@ -164,26 +166,29 @@ class View:
         ----------
         now_s, lease_clock_s : float
             Seconds since 1970, for what has run out; and on the clock of notices.
-        lifted : collection of str, optional
-            Change ids of records that were lifted with proof. Given, everything else that the snapshot lacks is kept,
-            whatever history it tells. None takes an unforked store at its word.
+        lifted : collection of str
+            Change ids of records that were lifted, as the log or the votes show.
+        needs_proof : bool
+            Everything else that the snapshot lacks is kept, whatever history it tells, and somebody must vouch for the
+            snapshot. By default an unforked store is taken at its word.
+        is_unbroken : bool
+            Whether we have heard everything since the last snapshot. Then we need nobody to vouch for what we know.
+            After a break we may have missed a kill that somebody took out of the store meanwhile.
         """
         view = View()
         forked = self.is_fork(snapshot)
         for revocation in snapshot.revocations.values():
             view._put(revocation.target, revocation)
         for record in self.unlifted(snapshot, now_s):
-            if (
-                forked
-                or record.target in self.kept
-                or (lifted is not None and record.change_id not in lifted)
-            ):
+            is_doubtful = needs_proof or forked or record.target in self.kept
+            if is_doubtful and record.change_id not in lifted:
                 view._keep(record.target, record, True)
         view._take_notices(self, lease_clock_s, snapshot.epoch)
         view.epoch, view.anchor_id = snapshot.epoch, snapshot.tip_id
         view.regressed = forked or bool(view.kept)
         view.unreadable = snapshot.unreadable
-        view.proven = self.proven or lifted is None or snapshot.certified
+        has_all = is_unbroken or (snapshot.epoch == self.epoch and snapshot.tip_id == self.anchor_id)
+        view.proven = not needs_proof or snapshot.certified or (self.proven and has_all)
         view.barred = view.fleet is not None or bool(view.unreadable) or not view.proven
         return view
 

@@ -133,7 +133,9 @@ class Writer:
         for _ in range(MAX_CONFLICTS):
             now_s = wall_s()
             request = self._approved(request, reading, now_s)
-            change = revocations.apply(reading.current, request, epoch=reading.epoch + 1, now_s=now_s)
+            # A store that went back must not give out an epoch twice.
+            epoch = max(reading.epoch, number(self._last[0])) + 1
+            change = revocations.apply(reading.current, request, epoch=epoch, now_s=now_s)
             if change is None:
                 return self._nothing_changed(store, request, started_s)
             written = store.write(reading, change, self.certifier)

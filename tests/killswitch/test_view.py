@@ -199,7 +199,7 @@ def record(target: Target, level: Any, number: int, expires_at_s: float | None =
 )  # fmt: skip
 def test_nothing_unproven_ever_lets_go(steps: list[tuple[Target, Any, float, bool]], now_s: float) -> None:
     """Whatever is pushed or shown without proof, what was refused now and later is refused now and later."""
-    view = View(proven=False).rebuilt(Snapshot(0, {}, certified=True), lifted=())
+    view = View(proven=False).rebuilt(Snapshot(0, {}, certified=True), needs_proof=True)
     for number, (target, level, expires_at_s, is_push) in enumerate(steps, 1):
         before = {held.target: held for held in view.revocations()}
         new = None if level is None else record(target, level, number, expires_at_s)
@@ -210,7 +210,7 @@ def test_nothing_unproven_ever_lets_go(steps: list[tuple[Target, Any, float, boo
             assert view.apply(change, now_s=now_s, proven=False) == "applied"
         else:
             view = view.rebuilt(
-                Snapshot(view.epoch + 1, {} if new is None else {target: new}), now_s=now_s, lifted=()
+                Snapshot(view.epoch + 1, {} if new is None else {target: new}), now_s=now_s, needs_proof=True
             )
         for held in before.values():
             assert not is_weaker(view.get(held.target), held, now_s)
@@ -218,17 +218,17 @@ def test_nothing_unproven_ever_lets_go(steps: list[tuple[Target, Any, float, boo
 
 def test_what_was_lifted_with_proof_goes_and_the_rest_stays() -> None:
     one, other = record(NAMES[0], "revoke", 1), record(NAMES[1], "revoke", 2)
-    view = View().rebuilt(Snapshot(2, {NAMES[0]: one, NAMES[1]: other}, certified=True), lifted=())
-    view = view.rebuilt(Snapshot(3, {}), lifted={"c1"})
+    view = View().rebuilt(Snapshot(2, {NAMES[0]: one, NAMES[1]: other}, certified=True), needs_proof=True)
+    view = view.rebuilt(Snapshot(3, {}), needs_proof=True, lifted={"c1"})
     assert (set(held(view)), view.kept, view.regressed) == ({NAMES[1]}, {NAMES[1]}, True)
 
 
 def test_a_state_that_nobody_vouches_for_bars_everybody_who_starts_on_it_and_nobody_who_knew_better() -> None:
-    cold = View(proven=False).rebuilt(Snapshot(1, {}), lifted=())
+    cold = View(proven=False).rebuilt(Snapshot(1, {}), needs_proof=True)
     assert cold.barred
-    warm = cold.rebuilt(Snapshot(1, {}, certified=True), lifted=())
+    warm = cold.rebuilt(Snapshot(1, {}, certified=True), needs_proof=True)
     assert not warm.barred
-    assert not warm.rebuilt(Snapshot(1, {}), lifted=()).barred
+    assert not warm.rebuilt(Snapshot(1, {}), needs_proof=True).barred
 
 
 def test_a_notice_binds_until_its_time_is_up_and_the_change_makes_it_last() -> None:
@@ -261,7 +261,7 @@ def test_a_kill_from_ahead_that_the_store_does_not_know_is_dropped_with_the_snap
     assert view.get(NAMES[1]) is not None
     for _ in range(3):
         store.write(NAMES[0])
-    assert set(held(view.rebuilt(store.snapshot(0), lifted=()))) == {NAMES[0]}
+    assert set(held(view.rebuilt(store.snapshot(0), needs_proof=True))) == {NAMES[0]}
 
 
 def test_an_unproven_restoration_is_kept_through_a_notice() -> None:
