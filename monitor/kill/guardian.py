@@ -17,7 +17,9 @@ Putting back replaces the whole state in one step, at an epoch beyond everything
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -43,6 +45,7 @@ LOOK_INTERVAL_S: Final = 1.0
 LOOK_SHARE: Final = (
     20.0  # with very many revocations a look takes long: then a twentieth of the time goes into it
 )
+PAUSE_S: Final = 0.02
 PAGE: Final = 1000
 MAX_JUMP: Final = 1_000_000
 
@@ -81,6 +84,8 @@ class Guardian:
         self._on_alert = on_alert
         self._lock = threading.Lock()
         self._wake = threading.Event()
+        self._is_urgent = threading.Event()
+        self._noted: queue.SimpleQueue[Change] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._unsigned: dict[str, Revocation] = {}
         self._damage = Incident()
@@ -101,18 +106,12 @@ class Guardian:
 
     def wake(self) -> None:
         """Look now: there is a gap in the log."""
+        self._is_urgent.set()
         self._wake.set()
 
     def note_change(self, change: Change) -> None:
-        """Take in a change as it comes from the store; any thread. Returns when it is on disk; raises nothing."""
-        with self._lock:
-            try:
-                if change.epoch == self._ledger.epoch + 1:
-                    self._take(change)
-                    return
-            except KillswitchError as error:
-                log.error("change %d is not taken in yet: %s", change.epoch, error)
-        # That, or the store went back, or was mended by somebody else, or we looked and know it already.
+        """Have a change as it comes from the store taken in; returns at once, from any thread."""
+        self._noted.put(change)
         self._wake.set()
 
     def look(self) -> Mend:
@@ -126,18 +125,43 @@ class Guardian:
     # -- inside -------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        due_s = 0.0
         while not self._stop.is_set():
-            started_s = time.monotonic()
             self._wake.clear()
-            try:
-                self.look()
-            except StoreUnreachable as error:
-                log.debug("no look at the store: %s", error)  # said by whoever looks after the store
-            except KillswitchError as error:
-                log.error("the store could not be compared: %s", error)
-            except Exception:  # the root of this thread; without it a robbed store would stay robbed
-                log.critical("the store could not be compared; it is tried again", exc_info=True)
-            self._wake.wait(max(LOOK_INTERVAL_S, LOOK_SHARE * (time.monotonic() - started_s)))
+            self._take_noted()
+            started_s = time.monotonic()
+            if started_s >= due_s or self._is_urgent.is_set():
+                self._is_urgent.clear()
+                self._look_safely()
+                took_s = time.monotonic() - started_s
+                due_s = time.monotonic() + max(LOOK_INTERVAL_S, LOOK_SHARE * took_s)
+                self._stop.wait(max(PAUSE_S, took_s))  # however often we are told of gaps
+            self._wake.wait(max(0.0, due_s - time.monotonic()))
+
+    def _look_safely(self) -> None:
+        try:
+            self.look()
+        except StoreUnreachable as error:
+            log.debug("no look at the store: %s", error)  # said by whoever looks after the store
+        except KillswitchError as error:
+            log.error("the store could not be compared: %s", error)
+        except Exception:  # the root of this thread; without it a robbed store would stay robbed
+            log.critical("the store could not be compared; it is tried again", exc_info=True)
+
+    def _take_noted(self) -> None:
+        """Take in what was noted, in a moment and without a look, so that a kill is safe before the store is robbed."""
+        with contextlib.suppress(queue.Empty), self._lock:
+            while True:
+                change = self._noted.get_nowait()
+                if change.epoch != self._ledger.epoch + 1:
+                    # The store went back, or was mended by somebody else, or we looked and know it already.
+                    self._is_urgent.set()
+                    continue
+                try:
+                    self._take(change)
+                except KillswitchError as error:
+                    log.error("change %d is not taken in yet: %s", change.epoch, error)
+                    self._is_urgent.set()
 
     def _can_vouch(self) -> bool:
         """Whether points would believe our signature: not once the daemon's key was struck off the keyring."""
@@ -202,7 +226,7 @@ class Guardian:
             if effect == "unproven":
                 log.error("change %d (%s of %s by %s) lifts without enough approvals; it does not count",
                           change.epoch, change.kind, change.target, change.by)  # fmt: skip
-                self._wake.set()
+                self._is_urgent.set()
             self._durably(self._ledger.note, change.epoch)
 
     def _durably(self, write: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
