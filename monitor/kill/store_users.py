@@ -27,7 +27,7 @@ RULES: Final[dict[User, str]] = {
         "resetchannels &killcord:changes &killcord:acks"
         " resetkeys %R~killcord:* ~killcord:points ~killcord:points:seen ~killcord:applied"
         " -@all +@connection +multi +exec +subscribe +unsubscribe +eval +time"
-        " +get +hget +hgetall +hexists +xrange +xrevrange"
+        " +get +hget +hmget +hgetall +hexists +xrange +xrevrange"
         " +hset +hdel +zadd +zrem +zcard +zrangebyscore"
         " (resetchannels &killcord:acks -@all +publish)"
     ),

@@ -297,12 +297,12 @@ def test_a_point_needs_no_right_to_revoke(own: Server, prefix: str, connect: Con
     admin = redis.Redis(port=own.port)
     admin.execute_command(
         "ACL", "SETUSER", "point", "on", ">pw", "resetkeys", "resetchannels", "-@all",
-        "+subscribe", "+ping", "+publish", "+eval", "+multi", "+exec", "+get", "+hget", "+hgetall",
+        "+subscribe", "+ping", "+publish", "+eval", "+multi", "+exec", "+get", "+hget", "+hmget", "+hgetall",
         "+xrange", "+xrevrange",
         "+time", "+hset", "+hexists", "+hdel", "+zadd", "+zrem", "+zcard", "+zrangebyscore",
         "+client|setinfo", "+client|setname",
         f"%R~{prefix}epoch", f"%R~{prefix}state", f"%R~{prefix}log",
-        f"%R~{prefix}head", f"%R~{prefix}keyrings",
+        f"%R~{prefix}head", f"%R~{prefix}keyrings", f"%R~{prefix}restored",
         f"~{prefix}points", f"~{prefix}points:seen", f"~{prefix}applied", f"&{prefix}changes", f"&{prefix}acks",
     )  # fmt: skip
     admin.close()
