@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 import redis
 
-from killswitch import Guard, Keyring, Revoked
+from killswitch import Guard, Keyring, PublicKey, Revoked, Signer, Switch, Target
+from monitor.kill.keys import keep_keyring, open_keys
+from monitor.state_dir import StateDir
 from tests.killswitch.conftest import Server, refuses
 from tests.monitor.daemons import RunningDaemon
 
@@ -200,3 +202,28 @@ def test_half_a_kill_is_a_usage_error(tmp_path: Path, arguments: list[str]) -> N
     command = [sys.executable, "-m", "monitor.cli", "kill", *arguments, "--state", str(tmp_path)]
     told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (told.returncode, told.stdout) == (2, "")
+
+
+def test_where_operators_have_to_agree_nobody_restores_past_them(tmp_path: Path, server: Server) -> None:
+    """Neither over HTTP nor by writing to the store."""
+    state = StateDir(tmp_path / "state")
+    keys, alice = open_keys(state), Signer.generate("alice")
+    assert keys.keyring is not None
+    keep_keyring(state, Keyring(1, (*keys.keyring.keys, PublicKey.of(alice, "operator")), {"*": 1}))
+    with RunningDaemon(state.path, redis=server.url) as daemon, guarded(daemon, name="p1") as guard:
+        assert daemon.request("POST", "/v1/revocations", KILL)[1]["contained"]
+        status, answer = daemon.request("POST", "/v1/restorations", KILL)
+        assert (status, "1 more approval" in answer["error"]) == (409, True)
+        daemon.wait_for(lambda: "agent:x" in (state.path / "revocations").read_text(), "the daemon's copy")
+        with Switch(server.url) as intruder:
+            intruder.restore(Target("agent", "x"), reason="forged", by="mallory")
+        daemon.wait_for(lambda: revoked(daemon) == {"agent:x"}, "the revocation to be put back")
+        assert refuses(guard, agent="x")
+        with Switch(server.url, signer=alice, keyring=Keyring.load(state.path / "keyring.json")) as switch:
+            switch.restore(Target("agent", "x"), reason="we talked", by="alice")
+        daemon.wait_for(lambda: not refuses(guard, agent="x"), "the point to let go")
+        epoch = daemon.get("/v1/revocations")["epoch"]
+        with redis.Redis.from_url(server.url) as client:
+            client.flushall()
+        daemon.wait_for(lambda: daemon.get("/v1/revocations")["epoch"] > epoch, "the store to be put right")
+        assert revoked(daemon) == set()
