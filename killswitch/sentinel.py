@@ -26,6 +26,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, Self
 
@@ -63,6 +64,7 @@ class SentinelState:
         return replace(self, looked_at_s=0.0) == replace(other, looked_at_s=0.0)
 
 
+@lru_cache(maxsize=4)  # the same content is read twenty times a second
 def parse_sentinel(data: bytes) -> tuple[bool, frozenset[Target], str]:
     """Return whether the content bars everything, the targets that it names, and what is wrong with it ("": nothing).
 
