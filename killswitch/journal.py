@@ -146,6 +146,11 @@ class Journal:
         scratch = self.directory / f".{uuid.uuid4().hex}.new"
         handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(handle, "wb") as stream:
+            owner = self.directory.stat()
+            if (
+                os.geteuid() == 0 and owner.st_uid != 0
+            ):  # the daemon, which drains it, must be able to read it
+                os.fchown(handle, owner.st_uid, owner.st_gid)
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())

@@ -73,7 +73,7 @@ async def serve(options: Options) -> None:
     """Start everything, serve, and stop everything."""
     state = StateDir(options.state)
     redis_url = options.redis_url or options.config.killswitch.redis_url
-    keys, journal = open_keys(state), Journal(state.path / "journal")
+    keys, journal = open_keys(state), Journal(state.directory("journal"))
     with (
         open_store(redis_url, state) as store,
         Switch(store.url, signer=keys.signer, keyring=keys.keyring, journal=journal) as switch,
@@ -153,7 +153,7 @@ async def _services(
     killer = Killer(writer, on_refused)
     async with feed:
         engine = EmbeddedEngine(config, state, _Effects(feed, killer), shown)
-        with killer, JournalDrain(Journal(state.path / "journal"), writer) as kept:
+        with killer, JournalDrain(Journal(state.directory("journal")), writer) as kept:
             async with engine:
                 _report(engine)
                 yield Services(

@@ -60,6 +60,12 @@ class StateDir:
             )
         return cls(path)
 
+    def directory(self, name: str) -> Path:
+        """Return a directory below this one, made, for its owner only, if it is not there."""
+        path = self.path / name
+        path.mkdir(exist_ok=True, mode=0o700)
+        return path
+
     def secret(self) -> bytes:
         """Return the installation's secret, made on first use. Losing it makes old digests unverifiable."""
         file = self.path / "secret"

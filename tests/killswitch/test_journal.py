@@ -144,6 +144,13 @@ def test_its_files_are_for_their_owner_only(journal: Journal) -> None:
     assert oct((journal.directory / entry.name).stat().st_mode)[-3:] == "600"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_what_root_keeps_belongs_to_whoever_drains(tmp_path: Path) -> None:
+    os.chown(tmp_path, 12345, 12345)
+    entry = Journal(tmp_path).add(kill())
+    assert (tmp_path / entry.name).stat().st_uid == 12345
+
+
 def test_an_empty_journal_makes_no_directory(journal: Journal) -> None:
     assert (journal.pending(), len(journal), journal.damaged) == ([], 0, 0)
     assert not journal.directory.exists()

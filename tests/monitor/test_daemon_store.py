@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import redis
 
-from killswitch import Guard, Keyring, PublicKey, Revoked, Signer, Switch, Target
+from killswitch import Guard, Keyring, PublicKey, Revoked, Signer, StoreRefused, Switch, Target
 from monitor.kill.keys import keep_keyring, open_keys
 from monitor.state_dir import StateDir
 from tests.killswitch.conftest import Server, refuses
@@ -195,6 +195,11 @@ def test_a_kill_while_no_daemon_runs_is_carried_out_as_the_next_one_starts(tmp_p
         assert told.returncode == 3
         daemon.start()
         daemon.wait_for(lambda: revoked(daemon) == {"agent:y"}, "the kept kill to be carried out")
+        point_url = json.loads((daemon.state / "daemon.json").read_text())["point_url"]
+        with Guard.connect(point_url) as guard, pytest.raises(Revoked):
+            guard.check(agent="y")
+        with Switch(point_url) as intruder, pytest.raises(StoreRefused):
+            intruder.restore(Target("agent", "y"), reason="forged", by="mallory")
 
 
 @pytest.mark.parametrize("arguments", [["agent:y", "--flush"], ["--flush", "--for", "3"], ["agent:y"], []])
