@@ -178,7 +178,7 @@ def _revocation(parsed: object, known: Target | None = None) -> Revocation:
     plain = _versioned(parsed)
     target: Any = plain.get("target")
     level, expires_at_s = plain.get("level"), plain.get("expires_at_s")
-    evidence, held_after = plain.get("evidence", ()), plain.get("held_after", False)
+    evidence, held_after = plain.get("evidence", []), plain.get("held_after", False)
     _require_common(plain)
     if level not in LEVELS:
         raise BadRecord(f"level: {level!r:.80} is unknown")
@@ -188,7 +188,7 @@ def _revocation(parsed: object, known: Target | None = None) -> Revocation:
         raise BadRecord("expires_at_s: expected seconds since 1970 for a suspension, and only for one")
     if type(held_after) is not bool or (held_after and level != "suspend"):
         raise BadRecord("held_after: expected true or false, and true only for a suspension")
-    if evidence and not _is_evidence(evidence):
+    if type(evidence) is not list or (evidence and not _is_evidence(evidence)):
         raise BadRecord(f"evidence: expected a list of at most {MAX_EVIDENCE} ids")
     return Revocation(
         target=known if known is not None and target == str(known) else Target.parse(target),
@@ -275,9 +275,7 @@ def _is_seconds(value: object) -> bool:
     return type(value) in (int, float) and 0 < cast("float", value) < MAX_SECONDS
 
 
-def _is_evidence(value: object) -> bool:
-    return (
-        type(value) is list
-        and len(value) <= MAX_EVIDENCE
-        and all(type(item) is str and 0 < len(item) <= MAX_ID_CHARS and _is_encodable(item) for item in value)
+def _is_evidence(value: list[object]) -> bool:
+    return len(value) <= MAX_EVIDENCE and all(
+        type(item) is str and 0 < len(item) <= MAX_ID_CHARS and _is_encodable(item) for item in value
     )

@@ -97,6 +97,15 @@ def test_a_change_with_any_field_replaced_is_read_or_refused(change: Change, dat
         decode_change(json.dumps(plain).encode())
 
 
+@given(revocations(), st.data())
+def test_a_record_with_any_field_replaced_is_read_or_refused(record: Revocation, data: st.DataObject) -> None:
+    plain = json.loads(encode_revocation(record))
+    falsy = st.sampled_from([None, 0, 0.0, False, "", [], {}])  # what a careless check for "nothing" lets through
+    plain[data.draw(st.sampled_from(sorted(plain)))] = data.draw(json_values | falsy)
+    with suppress(BadRecord):
+        decode_revocation(json.dumps(plain).encode())
+
+
 @given(changes(), st.data())
 def test_a_change_cut_or_flipped_anywhere_is_read_or_refused(change: Change, data: st.DataObject) -> None:
     raw = bytearray(encode_change(change))
@@ -154,8 +163,9 @@ def test_unknown_fields_are_ignored() -> None:
     [
         {"v": 2}, {"v": "1"}, {"level": "pause"}, {"target": "robot:x"}, {"target": 5}, {"epoch": 0}, {"epoch": -1},
         {"epoch": True}, {"epoch": 1.5}, {"epoch": 1 << 63}, {"at_s": "now"}, {"at_s": -1}, {"at_s": True},
-        {"at_s": 10**400}, {"evidence": "abc"}, {"evidence": [1]}, {"reason": ""}, {"by": None}, {"change_id": 3},
-        {"expires_at_s": 5}, {"level": "suspend"},
+        {"at_s": 10**400}, {"evidence": "abc"}, {"evidence": [1]}, {"evidence": None}, {"evidence": 0},
+        {"evidence": False}, {"evidence": {}}, {"held_after": True}, {"held_after": None}, {"reason": ""}, {"by": None},
+        {"change_id": 3}, {"expires_at_s": 5}, {"level": "suspend"},
     ],
 )  # fmt: skip
 def test_a_record_that_is_not_ours_is_refused(fields: dict[str, Any]) -> None:
@@ -171,6 +181,8 @@ def test_a_record_that_is_not_ours_is_refused(fields: dict[str, Any]) -> None:
         {"kind": "revoke", "new": plain(epoch=4)},
         {"kind": "revoke", "new": plain(epoch=5, target="agent:y")},
         {"kind": "obliterate", "new": plain(epoch=5)},
+        {"kind": "restore", "new": None, "approvals": "mine"},
+        {"kind": "restore", "new": None, "approvals": [{}] * 17},
     ],
 )
 def test_a_change_that_says_two_things_is_refused(fields: dict[str, Any]) -> None:

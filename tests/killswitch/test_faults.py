@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
@@ -246,6 +247,19 @@ def test_ids_in_the_log_that_leave_no_room_do_not_stop_a_kill(
     assert containment.contained
     assert refuses(guard, agent="bot")
     assert [change.target for change in switch.changes(0)] == [BOT]
+
+
+def test_a_record_with_a_field_of_another_type_does_not_stop_a_kill_of_its_target(
+    switch: Switch, connect: Connect, url: str, prefix: str, redis_of: Callable[[str], redis.Redis]
+) -> None:
+    plain = json.loads(codec.encode_revocation(_forged(1)))
+    redis_of(url).hset(f"{prefix}state", str(BOT), json.dumps({**plain, "evidence": None}))
+    with pytest.raises(UnknownRevocation, match="evidence"):
+        connect().check(agent="other")
+    assert switch.revoke(BOT, **WHY).changed
+    guard = connect()
+    assert refuses(guard, agent="bot")
+    guard.check(agent="other")
 
 
 @pytest.mark.parametrize("value", [b"junk", b'{"v":2,"target":"agent:x"}', b"\xff"])
