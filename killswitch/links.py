@@ -8,12 +8,9 @@ replies look the same in every redis-py since 5.0.
 
 from __future__ import annotations
 
-import math
-import select
-import ssl
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import redis
 from redis.backoff import NoBackoff
@@ -21,12 +18,10 @@ from redis.retry import Retry
 
 from killswitch.errors import InvalidRequest, StoreRefused, StoreUnreachable
 from killswitch.replies import BadReply, ErrorReply, Replies, Reply
+from killswitch.wire import NOTHING_YET, Wire
 
 Arg = str | bytes | int | float
 Message = tuple[str, bytes, bytes]
-
-RECEIVE_BYTES: Final = 16_384
-NOTHING_YET: Final = (TimeoutError, BlockingIOError, ssl.SSLWantReadError)
 
 
 class Link:
@@ -113,17 +108,17 @@ class Link:
             raise self.lost(error) from error
 
     def socket(self) -> Any:
-        """Return the connected socket, for one who reads it alone; :meth:`receive` must not be called any more."""
-        return self._connection._sock  # the name has not changed since redis-py 2
+        """Return the connected socket: to read it in our place, or to wait for it.
 
-    def readable_before(self, other: Link, timeout_s: float) -> bool:
-        """Return whether this socket can be read within `timeout_s` seconds; False at once if only `other` can."""
-        mine, theirs = self.socket(), other.socket()
-        if mine is None or theirs is None:
+        Raises
+        ------
+        StoreUnreachable
+            If it is closed.
+        """
+        sock = self._connection._sock  # the name has not changed since redis-py 2
+        if sock is None:
             raise self.lost(ConnectionResetError("closed"))
-        if getattr(mine, "pending", int)():  # decrypted already
-            return True
-        return mine in _readable([mine, theirs], timeout_s)
+        return sock
 
     def close(self) -> None:
         """Close the connection, waking a thread that waits on it with StoreUnreachable. Idempotent."""
@@ -162,8 +157,7 @@ class Push:
 
     def __init__(self, url: str, channels: Iterable[str], *, timeout_s: float) -> None:
         self._link = Link(url, timeout_s=timeout_s)
-        self._timeout_s = timeout_s
-        self._socket = self._link.socket()
+        self._wire = Wire(self._link.socket(), timeout_s)
         self._replies = Replies()
         wanted = list(channels)
         try:
@@ -195,7 +189,7 @@ class Push:
     def ping(self, nonce: str) -> None:
         """Ask for a pong. What was published before the server answers arrives before the answer."""
         with suppress(OSError):  # a socket that was closed; sending says so in our words
-            self._socket.settimeout(self._timeout_s)
+            self._wire.ready_to_send()
         self._link.send(["PING", nonce])
 
     def close(self) -> None:
@@ -207,13 +201,12 @@ class Push:
         try:
             reply = replies.next()
             while reply is None:
-                if wake is not None and not self._link.readable_before(wake, timeout_s):
+                if wake is None:
+                    replies.feed(self._wire.read(timeout_s))
+                elif self._wire.is_first_of(wake.socket(), timeout_s):
+                    replies.feed(self._wire.read(0.0))
+                else:
                     return None
-                self._socket.settimeout(timeout_s if wake is None else 0.0)
-                data = self._socket.recv(RECEIVE_BYTES)
-                if not data:
-                    raise ConnectionResetError("the server closed the connection")
-                replies.feed(data)
                 reply = replies.next()
         except NOTHING_YET:
             return None
@@ -222,16 +215,6 @@ class Push:
         except (OSError, BadReply) as error:
             raise self._link.lost(error) from error
         return reply
-
-
-def _readable(sockets: list[Any], timeout_s: float) -> list[Any]:
-    if not hasattr(select, "poll"):  # Windows
-        return select.select(sockets, [], [], timeout_s)[0]
-    poll = select.poll()
-    for item in sockets:
-        poll.register(item, select.POLLIN)
-    ready = {number for number, _ in poll.poll(math.ceil(timeout_s * 1e3))}
-    return [item for item in sockets if item.fileno() in ready]
 
 
 def redact(url: str) -> str:
