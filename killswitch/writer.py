@@ -21,8 +21,8 @@ from killswitch.store import FSYNC_EVERY_S, Keys, Reading, Store
 
 IDLE_LINKS: Final = 4
 RETRY_PAUSE_S: Final = 0.05
-HEAD_START_S: Final = 50e-6  # per point that a notice was sent to; about what hearing it costs
-MAX_HEAD_START_S: Final = 0.05
+HEAD_START_S: Final = 100e-6  # per point that a notice was sent to; about what hearing it costs
+MAX_HEAD_START_S: Final = 0.1
 MAX_CONFLICTS: Final = 10  # in a row; then the deadline is looked at
 
 T = TypeVar("T")
@@ -146,6 +146,8 @@ class Writer:
                 return self._duplicate(store, request, written.epoch, started_s)
             self._last = (b"%d" % written.epoch, written.head)
             note = revocations.decide(reading.current, request, now_s).note
+            if written.untold:
+                note += f"; the points learn it a beat later, because the store lets us tell nobody: {written.untold}"
             return _outcome(request, note, change.new, written.epoch, started_s, changed=True)
         raise _Conflict
 
