@@ -12,15 +12,20 @@ from typing import Final
 # ARGV: expected epoch (raw, "" if absent), new epoch, field, record ("" deletes), change id, change, log cap,
 #       id cap, expected record ("" if absent), channel, head ("" if the writer cannot sign),
 #       cap of restored (0 if this restores nothing)
-# Returns {"ok"} or {"duplicate", epoch of the earlier write} or {"conflict", epoch, record, head as they are}.
+# Returns {"ok", why nobody could be told or ""}, {"duplicate", epoch of the earlier write} or
+# {"conflict", epoch, record, head as they are}.
 #
 # State first: it is what points enforce. Nobody can stop a kill by writing junk: a key of another type, or a log
 # that cannot take our entry (it holds higher ids), is set aside as "<key>:damaged" and begun anew. The log only helps
-# readers to catch up.
+# readers to catch up. What may be of another type is read before anything is written, so that setting it aside leaves
+# nothing half done; and once it is written, not being allowed to publish does not make it fail: points ask within a
+# beat.
 WRITE: Final = """
 local function write()
   local seen = redis.call('ZSCORE', KEYS[4], ARGV[5])
   if seen then return {'duplicate', seen} end
+  local cap = tonumber(ARGV[12])
+  if cap > 0 then redis.call('HLEN', KEYS[6]) end
   local epoch = redis.call('GET', KEYS[1]) or ''
   local record = redis.call('HGET', KEYS[2], ARGV[3]) or ''
   if epoch ~= ARGV[1] or record ~= ARGV[9] then
@@ -30,7 +35,6 @@ local function write()
   else redis.call('HSET', KEYS[2], ARGV[3], ARGV[4]) end
   redis.call('SET', KEYS[1], ARGV[2])
   if ARGV[11] == '' then redis.call('DEL', KEYS[5]) else redis.call('SET', KEYS[5], ARGV[11]) end
-  local cap = tonumber(ARGV[12])
   if cap > 0 then
     redis.call('HSET', KEYS[6], ARGV[3], ARGV[6])
     if redis.call('HLEN', KEYS[6]) > cap then redis.call('HDEL', KEYS[6], redis.call('HKEYS', KEYS[6])[1]) end
@@ -43,8 +47,8 @@ local function write()
     redis.call('RENAME', KEYS[3], KEYS[3] .. ':damaged')
     redis.pcall(unpack(entry))
   end
-  redis.call('PUBLISH', ARGV[10], ARGV[11] == '' and ARGV[6] or ARGV[6] .. string.char(10) .. ARGV[11])
-  return {'ok'}
+  local told = redis.pcall('PUBLISH', ARGV[10], ARGV[11] == '' and ARGV[6] or ARGV[6] .. string.char(10) .. ARGV[11])
+  return {'ok', type(told) == 'table' and told.err or ''}
 end
 local worked, reply = pcall(write)
 if worked then return reply end
@@ -78,7 +82,7 @@ redis.call('DEL', KEYS[2])
 for i = 6, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
 redis.call('SET', KEYS[1], ARGV[2])
 if ARGV[3] == '' then redis.call('DEL', KEYS[3]) else redis.call('SET', KEYS[3], ARGV[3]) end
-redis.call('PUBLISH', ARGV[4], ARGV[5])
+redis.pcall('PUBLISH', ARGV[4], ARGV[5])
 return {'ok'}
 """
 

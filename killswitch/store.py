@@ -108,13 +108,14 @@ class Written:
     """How a write went.
 
     ``ok``; ``duplicate``: its change id was written before, as ``epoch``; ``conflict``: nothing was written, because
-    ``found`` is what is there.
+    ``found`` is what is there. ``untold`` says why the points were not told of what was written, "" if they were.
     """
 
     answer: str
     epoch: int
     found: Reading
     head: bytes = b""
+    untold: str = ""
 
 
 class Store:
@@ -164,7 +165,7 @@ class Store:
         if answer == "conflict":
             return Written(answer, 0, Reading(reading.target, reply[1], reply[2], reply[3]))
         if answer == "ok":
-            return Written(answer, change.epoch, reading, head)
+            return Written(answer, change.epoch, reading, head, reply[1].decode(errors="replace"))
         return Written(answer, int(float(reply[1])), reading)
 
     def raw_epoch(self) -> bytes:

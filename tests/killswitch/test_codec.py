@@ -100,7 +100,9 @@ def test_a_change_with_any_field_replaced_is_read_or_refused(change: Change, dat
 @given(revocations(), st.data())
 def test_a_record_with_any_field_replaced_is_read_or_refused(record: Revocation, data: st.DataObject) -> None:
     plain = json.loads(encode_revocation(record))
-    falsy = st.sampled_from([None, 0, 0.0, False, "", [], {}])  # what a careless check for "nothing" lets through
+    falsy = st.sampled_from(
+        [None, 0, 0.0, False, "", [], {}]
+    )  # what a careless check for "nothing" lets through
     plain[data.draw(st.sampled_from(sorted(plain)))] = data.draw(json_values | falsy)
     with suppress(BadRecord):
         decode_revocation(json.dumps(plain).encode())

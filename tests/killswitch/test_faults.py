@@ -230,6 +230,42 @@ def test_a_key_of_another_type_is_set_aside_and_does_not_stop_a_kill(
     assert set(switch.snapshot().revocations) == {BOT}
 
 
+def test_a_key_of_another_type_does_not_undo_half_of_a_restoration(
+    switch: Switch, guard: Guard, url: str, prefix: str, redis_of: Callable[[str], redis.Redis]
+) -> None:
+    switch.revoke_and_wait(BOT, **WHY)
+    client = redis_of(url)
+    client.rpush(f"{prefix}restored", "junk")
+    outcome, containment = switch.restore_and_wait(BOT, **WHY)
+    assert (outcome.note, outcome.epoch, containment.contained) == ("restored", 2, True)
+    assert client.lrange(f"{prefix}restored:damaged", 0, -1) == [b"junk"]
+    assert client.hkeys(f"{prefix}restored") == [b"agent:bot"]
+    assert [change.kind for change in switch.changes(0)] == ["revoke", "restore"]
+    guard.check(agent="bot")
+
+
+def test_a_kill_by_one_who_may_not_publish_is_written_and_says_that_nobody_was_told(
+    own: Server, own_switch: Switch, connect: Connect, redis_of: Callable[[str], redis.Redis], prefix: str
+) -> None:
+    guard = connect(own.url)
+    mute = {
+        "enabled": True,
+        "passwords": ["+pw"],
+        "categories": ["+@all"],
+        "keys": ["*"],
+        "reset_channels": True,
+    }
+    redis_of(own.url).acl_setuser("mute", **mute)
+    with Switch(own.url.replace("redis://", "redis://mute:pw@"), prefix=prefix) as switch:
+        outcome = switch.revoke(BOT, **WHY)
+        assert outcome.changed
+        assert "lets us tell nobody: " in outcome.note
+        until(lambda: refuses(guard, agent="bot"))
+        assert switch.mend(lambda found: found.revocations.values()) == 2
+    until(lambda: guard.status().epoch == 2)
+    assert refuses(guard, agent="bot")
+
+
 def test_an_epoch_that_is_no_number_does_not_stop_a_kill(
     switch: Switch, connect: Connect, url: str, prefix: str, redis_of: Callable[[str], redis.Redis]
 ) -> None:
