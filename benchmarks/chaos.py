@@ -55,7 +55,9 @@ class Rounds:
         self.world = world
         self.seed = seed
         self.lease_ns = lease_s * 1e9
-        self.thefts = not (options.unsigned or options.no_thefts)
+        self.thefts = {} if options.unsigned or options.no_thefts else dict(chaos_faults.THEFTS)
+        if self.thefts and options.rollbacks:
+            self.thefts |= chaos_faults.ROLLBACKS
         self.ways: list[How] = options.ways.split(",")
         self.switch = switch
         self.totals = Totals()
@@ -263,6 +265,9 @@ def read_options(arguments: list[str] | None) -> argparse.Namespace:
         "--unsigned", action="store_true", help="without keys, and so without robberies of the store"
     )
     parser.add_argument("--no-thefts", action="store_true", help="with keys, but without robberies")
+    parser.add_argument(
+        "--rollbacks", action="store_true", help="the robber also puts whole old copies back (a known limit)"
+    )
     parser.add_argument("--ways", default="switch,http,cli", help="who asks (default switch,http,cli)")
     parser.add_argument("--json", action="store_true", help="one JSON object last on standard output")
     return parser.parse_args(arguments)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -102,26 +102,28 @@ KINDS: Final[dict[str, tuple[Callable[[World, Fault], None], float]]] = {
 }
 """What breaks by itself: how, and how often relative to the others."""
 
-THEFTS: Final = {
+THEFTS: Final[Mapping[str, float]] = {
     "flushall": 0.7,
     "flushdb": 0.5,
     "hdel": 1.5,
     "replay_state": 1.0,
     "replay_head": 0.7,
-    "replay_all": 1.0,
 }
 """What somebody does to the store who may write to it, and how often."""
 
+ROLLBACKS: Final[Mapping[str, float]] = {"replay_all": 1.0}
+"""A whole old copy put back, signed and complete: a point that starts before the daemon looks believes it."""
 
-def plan(random_: random.Random, *, thefts: bool) -> list[Fault]:
+
+def plan(random_: random.Random, *, thefts: Mapping[str, float]) -> list[Fault]:
     """Return the faults of one round: one to four, often at once, each theft often followed by a cold start."""
-    weights = {kind: weight for kind, (_, weight) in KINDS.items()} | (THEFTS if thefts else {})
+    weights = {kind: weight for kind, (_, weight) in KINDS.items()} | dict(thefts)
     faults: list[Fault] = []
     for _ in range(random_.choices((1, 2, 3, 4), (4, 4, 2, 1))[0]):
         kind = random_.choices(list(weights), list(weights.values()))[0]
         fault = Fault(kind, random_.uniform(0, 0.9), random_.uniform(0.05, 1.6), random_.randrange(1 << 30))
         faults.append(fault)
-        if kind in THEFTS and random_.random() < 0.6:
+        if kind in thefts and random_.random() < 0.6:
             later_s = fault.at_s + random_.uniform(0, 0.2)
             faults.append(Fault("point_restart", later_s, 0.0, random_.randrange(1 << 30)))
     return sorted(faults, key=lambda fault: fault.at_s)
