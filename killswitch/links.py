@@ -8,7 +8,7 @@ replies look the same in every redis-py since 5.0.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, cast
 
@@ -37,30 +37,31 @@ class Link:
     Raises
     ------
     InvalidRequest
-        If `url` is no Redis URL.
+        If `url` is no Redis URL, or one with options that are ours to set: time-outs, retries, formats.
     StoreUnreachable
         If the server does not answer in time, or not to this user and password.
     """
 
     def __init__(self, url: str, *, timeout_s: float) -> None:
         self._url = url
+        ours: dict[str, Any] = {
+            "protocol": 2,
+            "decode_responses": False,
+            "socket_timeout": timeout_s,
+            "socket_connect_timeout": timeout_s,
+            "health_check_interval": 0,
+            "retry": Retry(NoBackoff(), 0),
+        }
         try:
-            pool = redis.ConnectionPool.from_url(
-                url,
-                protocol=2,
-                decode_responses=False,
-                socket_timeout=timeout_s,
-                socket_connect_timeout=timeout_s,
-                health_check_interval=0,
-                retry=Retry(NoBackoff(), 0),
-            )
-        except ValueError as error:
+            pool = redis.ConnectionPool.from_url(url, **ours)
+            _require(pool.connection_kwargs, ours)
+            self._connection: Any = pool.connection_class(**pool.connection_kwargs)
+        except (ValueError, TypeError, redis.RedisError) as error:
             raise InvalidRequest("url", f"{redact(url)!r} is no Redis URL: {error}") from error
-        self._connection: Any = pool.connection_class(**pool.connection_kwargs)
         self._is_open = True
         try:
             self._connection.connect()
-        except (redis.RedisError, OSError) as error:
+        except (redis.RedisError, OSError, UnicodeError) as error:  # the last: a name that no host can have
             raise self._unreachable(error) from error
 
     def call(self, *args: Arg) -> Any:
@@ -215,6 +216,13 @@ class Push:
         except (OSError, BadReply) as error:
             raise self._link.lost(error) from error
         return reply
+
+
+def _require(options: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
+    """Refuse a URL whose options take the place of ours: redis-py prefers those, and waits would have no end."""
+    for name, value in ours.items():
+        if options.get(name) != value:
+            raise ValueError(f"leave out its option {name}")
 
 
 def redact(url: str) -> str:

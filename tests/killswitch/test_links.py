@@ -27,6 +27,45 @@ def test_what_is_no_url_is_the_callers_fault(url: str) -> None:
         Link(url, timeout_s=0.1)
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        "socket_timeout=1000",
+        "socket_connect_timeout=1000",
+        "protocol=3",
+        "decode_responses=1",
+        "health_check_interval=9",
+        "retry=often",
+        "colour=green",
+    ],
+)
+def test_a_url_cannot_take_our_time_outs_and_formats_away(url: str, option: str) -> None:
+    with pytest.raises(InvalidRequest, match=option.partition("=")[0]):
+        Link(f"{url}/0?{option}", timeout_s=0.5)
+
+
+def test_a_url_may_choose_the_database_and_what_the_client_is_called(url: str) -> None:
+    link = Link(f"{url}/3?client_name=killcord", timeout_s=1.0)
+    assert link.call("CLIENT", "GETNAME") == b"killcord"
+    link.close()
+
+
+def test_tls_that_cannot_be_set_up_is_the_callers_fault() -> None:
+    with pytest.raises(InvalidRequest, match="sometimes"):
+        Link("rediss://localhost:1/?ssl_cert_reqs=sometimes", timeout_s=0.1)
+
+
+def test_a_plain_server_is_no_tls_server(url: str) -> None:
+    with pytest.raises(StoreUnreachable):
+        Link(url.replace("redis://", "rediss://"), timeout_s=1.0)
+
+
+@pytest.mark.parametrize("host", ["a" * 64, "a..b"])
+def test_a_name_that_no_host_can_have_reaches_no_store(host: str) -> None:
+    with pytest.raises(StoreUnreachable, match="cannot reach the store"):
+        Link(f"redis://{host}:6379", timeout_s=0.5)
+
+
 def test_a_wrong_password_is_said_so(url: str) -> None:
     with pytest.raises(StoreUnreachable, match=r"WRONGPASS|AUTH|password"):
         Link(url.replace("redis://", "redis://nobody:wrong@"), timeout_s=1.0)
