@@ -297,13 +297,14 @@ class Switch:
     def _write_or_keep(self, request: Request, started_s: float, announce: bool) -> Outcome:
         try:
             return self._writer.write(request, started_s, announce=announce)
-        except StoreUnreachable as unreachable:
-            if self.journal is None or request.kind not in LEVELS:
+        except (StoreUnreachable, StoreRefused) as failure:
+            # A full disk or a read-only replica passes; a right that is missing does not, and waiting would hide that.
+            if self.journal is None or request.kind not in LEVELS or "permission" in str(failure):
                 raise
             try:
                 entry = self.journal.add(request)
             except JournalError as error:
-                raise StoreUnreachable(f"{unreachable}; and {error}", change_id=request.change_id) from error
+                raise StoreUnreachable(f"{failure}; and {error}", change_id=request.change_id) from error
         return pending(entry.request, f"pending: kept in {self.journal.directory}", started_s)
 
     def _contained(

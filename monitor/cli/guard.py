@@ -16,12 +16,14 @@ from killswitch import Guard, InvalidRequest
 from killswitch.cgroups import Cgroup
 from killswitch.keeper import Keeper
 from killswitch.keyring import Keyring
+from killswitch.points import MAX_SERVED_CHARS
 from killswitch.processes import can_walk
 from killswitch.stop_report import StopReport, save
 from killswitch.supervision import Ending, Supervision
 from killswitch.supervisor import Supervisor
 from killswitch.terminals import Terminal
-from monitor.cli.outcome import store_url
+from monitor.cli.outcome import is_the_daemons_store, point_url
+from monitor.kill.keys import KEYRING_FILE
 
 MAX_TELL_S: Final = 10.0
 
@@ -35,16 +37,17 @@ def run(options: argparse.Namespace) -> int:
         grace_s=_seconds("--grace", options.grace),
         kill_on_lease_loss=options.on_lease == "kill",
     )
-    url = store_url(options)
+    url = point_url(options)
     keeper = Keeper.start(silence_s=options.lease)  # before the guard's threads: it is a copy of this process
     try:
-        keyring = None if options.keyring is None else Keyring.load(options.keyring)
+        keyring = _keyring(options)
         guard = Guard.connect(
             url,
             name=_point_name(supervision.argv[0]),
             lease_s=options.lease,
             keyring=keyring,
             sentinel=options.sentinel,
+            serves=_serves(supervision),
         )
     except BaseException:
         keeper.end()
@@ -120,6 +123,20 @@ def _explanation(ending: Ending, report: StopReport, program: str) -> str:
     if report.keeper_lost:
         return "killcord guard: somebody killed the process that keeps the program, so all of it was killed"
     return ""
+
+
+def _keyring(options: argparse.Namespace) -> Keyring | None:
+    """Return the keyring that was named, else that of the daemon whose store it is."""
+    if options.keyring is not None:
+        return Keyring.load(options.keyring)
+    file = options.state / KEYRING_FILE
+    return Keyring.load(file) if is_the_daemons_store(options) and file.exists() else None
+
+
+def _serves(supervision: Supervision) -> list[str]:
+    """Return what people will read that this point serves; a name too long for that is left out."""
+    served = [f"{kind}:{name}" for kind, name in supervision.names.items() if isinstance(name, str)]
+    return [line for line in served if len(line) <= MAX_SERVED_CHARS]
 
 
 def _argv(command: list[str]) -> tuple[str, ...]:

@@ -26,6 +26,14 @@ def store_url(options: argparse.Namespace) -> str:
     return options.redis or StateDir.existing(options.state).address().redis_url
 
 
+def point_url(options: argparse.Namespace) -> str:
+    """Return how an enforcement point connects to that store: as one, where the daemon's store has a user for them."""
+    if options.redis:
+        return str(options.redis)
+    address = StateDir.existing(options.state).address()
+    return address.point_url or address.redis_url
+
+
 def keys_of(options: argparse.Namespace) -> Keys:
     """Return what signs for this command and by what it is judged: what was named, else what the daemon has.
 

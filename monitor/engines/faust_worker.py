@@ -33,6 +33,7 @@ from monitor.engines.calm_log import calm_the_log
 from monitor.engines.kafka_address import KafkaAddress, parse_kafka_address, require_topics
 from monitor.engines.shard import Shard
 from monitor.errors import DaemonError
+from monitor.kill.keys import open_keys
 from monitor.kill.killer import Killer
 from monitor.kill.store import Store, open_store
 from monitor.live.messages import alert_message
@@ -66,7 +67,11 @@ def run_worker(engine_url: str, config: Config, state_path: Path, redis_url: str
     address = parse_kafka_address(engine_url)
     state = StateDir(state_path)
     asyncio.run(require_topics(address, START_TIMEOUT_S))
-    with open_store(redis_url or config.killswitch.redis_url, state) as store, Switch(store.url) as switch:
+    keys = open_keys(state)
+    with (
+        open_store(redis_url or config.killswitch.redis_url, state) as store,
+        Switch(store.url, signer=keys.signer, keyring=keys.keyring) as switch,
+    ):
         state.announce(Address(str(address), store.url, os.getpid(), store.point_url))
         try:
             status = asyncio.run(_serve(address, config, state, store, switch))
