@@ -26,7 +26,9 @@ from killswitch.revocations import (
 from killswitch.targets import Target
 
 VERSION: Final = 1
-MAX_RECORD_BYTES: Final = 131_072  # security limit: two records of at most 13 KiB each, and the approvals
+MAX_RECORD_BYTES: Final = (
+    524_288  # security limit: two records of at most 73 KiB each, or one and 16 approvals
+)
 MAX_NOTICE_BYTES: Final = (
     32_768  # security limit: a reason of the longest kind, in the longest characters, and the names
 )

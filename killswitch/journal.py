@@ -30,7 +30,9 @@ from killswitch.revocations import LEVELS, MAX_SECONDS, Request
 from killswitch.targets import Target
 
 VERSION: Final = 1
-MAX_ENTRY_BYTES: Final = 65_536  # security limit, as for records in the store
+MAX_ENTRY_BYTES: Final = (
+    131_072  # security limit: twice what the longest kill takes, its control characters escaped
+)
 MAX_ENTRIES: Final = 10_000
 MAX_NS: Final = 1 << 63  # a name from beyond the year 2262 is none of ours; ours must have room above it
 ABANDONED_S: Final = 3_600.0  # a scratch file this old belongs to a writer that was killed

@@ -18,7 +18,14 @@ from hypothesis import strategies as st
 
 from killswitch.errors import BadRecord, InvalidRequest, JournalError, StoreUnreachable
 from killswitch.journal import MAX_ENTRY_BYTES, Journal, decode_entry, drain, encode_request
-from killswitch.revocations import LEVELS, Request
+from killswitch.revocations import (
+    LEVELS,
+    MAX_BY_CHARS,
+    MAX_EVIDENCE,
+    MAX_ID_CHARS,
+    MAX_REASON_CHARS,
+    Request,
+)
 from killswitch.targets import Target
 from tests.killswitch import records
 
@@ -101,6 +108,17 @@ def test_what_is_no_kill_is_refused(change: tuple[bytes, bytes]) -> None:
 def test_a_kill_beyond_the_size_limit_is_refused() -> None:
     with pytest.raises(BadRecord, match="more than"):
         decode_entry("name", b" " * (MAX_ENTRY_BYTES + 1))
+
+
+@pytest.mark.parametrize("widest", ["\x01", "\U0001f5a4"], ids=["escaped", "four bytes"])
+def test_the_longest_kill_there_is_is_kept(journal: Journal, widest: str) -> None:
+    name = widest * MAX_ID_CHARS
+    request = Request(
+        "suspend", Target("agent", "\U0001f5a4" * 512), widest * MAX_REASON_CHARS, widest * MAX_BY_CHARS, name,
+        9e9, (name,) * MAX_EVIDENCE,
+    )  # fmt: skip
+    journal.add(request)
+    assert [entry.request for entry in journal.pending()] == [request]
 
 
 @pytest.mark.parametrize("kind", ["restore", "expire"])
