@@ -24,6 +24,7 @@ import logging
 import os
 import stat
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -175,6 +176,7 @@ class Sentinel:
         self._interval_s = interval_s
         self._on_change = on_change
         self._looking = threading.Lock()
+        _sentinels.add(self)
         self._stop = threading.Event()
         self._take(look(path, lease_clock_s()))
         self._thread = threading.Thread(target=self._run, name="killcord-sentinel", daemon=True)
@@ -203,6 +205,10 @@ class Sentinel:
         self._stop.set()
         if threading.current_thread() is not self._thread:
             self._thread.join(STALE_S)
+
+    def forget_parent(self) -> None:
+        """Look by oneself, in a child after a fork, even if the parent's thread was in a look."""
+        self._looking = threading.Lock()
 
     def _run(self) -> None:
         while not self._stop.wait(self._interval_s):
@@ -287,3 +293,15 @@ def _words(state: SentinelState) -> str:
     if state.targets:
         return "stops " + ", ".join(sorted(map(str, state.targets)))
     return "is gone: it stops nothing"
+
+
+_sentinels: Final[weakref.WeakSet[Sentinel]] = weakref.WeakSet()
+
+
+def _forget_parent() -> None:
+    for sentinel in list(_sentinels):
+        sentinel.forget_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parent)

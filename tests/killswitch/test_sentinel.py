@@ -322,11 +322,27 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
-def test_a_forked_process_goes_on_looking(path: Path) -> None:
+# A network file system that hangs for the parent's thread at the moment of the fork.
+HANG = """
+import threading
+from killswitch import sentinel as module
+read, hanging = module._read, threading.Event()
+def hang(at):
+    if threading.current_thread() is not threading.main_thread():
+        hanging.set()
+        threading.Event().wait()
+    return read(at)
+module._read = hang
+hanging.wait()
+"""
 
+
+@pytest.mark.parametrize("before_fork", ["", HANG], ids=["between looks", "in a look"])
+def test_a_forked_process_goes_on_looking(path: Path, before_fork: str) -> None:
     root = Path(__file__).resolve().parents[2]
-    command = [sys.executable, "-c", FORK, str(path)]
-    assert subprocess.run(command, env={**os.environ, "PYTHONPATH": str(root)}, timeout=60).returncode == 7
+    script = FORK.replace("child = os.fork()", f"{before_fork}child = os.fork()")
+    command = [sys.executable, "-c", script, str(path)]
+    assert subprocess.run(command, env={**os.environ, "PYTHONPATH": str(root)}, timeout=20).returncode == 7
 
 
 def test_after_closing_everything_is_refused(path: Path) -> None:
