@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any, cast
+from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
@@ -179,9 +179,12 @@ class Push:
         reply = self._reply(timeout_s, wake)
         if reply is None:
             return None
-        if reply[0] == b"message":
-            return "message", cast("bytes", reply[1]), cast("bytes", reply[2])
-        return cast("bytes", reply[0]).decode(), b"", cast("bytes", reply[-1])
+        match reply:
+            case [b"message", bytes(channel), bytes(data)]:
+                return "message", channel, data
+            case [bytes(kind), bytes(data)]:
+                return kind.decode(errors="replace"), b"", data
+        raise self._link.lost(BadReply(f"neither a message nor a pong: {reply!r:.100}"))
 
     def holds_more(self) -> bool:
         """Return whether more was read together with the last message than that, perhaps another one."""

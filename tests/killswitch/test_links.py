@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import socket
 import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -152,6 +155,55 @@ def test_a_message_too_long_for_anybody_ends_the_connection(url: str, prefix: st
     with pytest.raises(StoreUnreachable):
         push.receive(5.0)
     link.close()
+
+
+@pytest.fixture
+def answering() -> Iterator[Callable[[bytes], str]]:
+    """Start a server that confirms a subscription and then says something of its own."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor() as pool:
+
+        def serve(junk: bytes) -> None:
+            connection, _ = listener.accept()
+            with connection:
+                while asked := connection.recv(65_536):
+                    connection.sendall(b"+OK\r\n" * asked.count(b"CLIENT\r\n"))
+                    if b"SUBSCRIBE" in asked:
+                        connection.sendall(b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n" + junk)
+
+        def start(junk: bytes) -> str:
+            pool.submit(serve, junk)
+            return f"redis://127.0.0.1:{listener.getsockname()[1]}"
+
+        yield start
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        b"*0\r\n",
+        b"*-1\r\n",
+        b"*1\r\n:5\r\n",
+        b"*1\r\n$7\r\nmessage\r\n",
+        b"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$-1\r\n",
+        b"*3\r\n$7\r\nmessage\r\n:1\r\n$1\r\nx\r\n",
+        b"*2\r\n$4\r\npong\r\n:1\r\n",
+        b"+OK\r\n",
+        b"*x\r\n",
+    ],
+)
+def test_what_is_neither_message_nor_pong_ends_the_connection(
+    answering: Callable[[bytes], str], junk: bytes
+) -> None:
+    push = Push(answering(junk), ["c"], timeout_s=5.0)
+    with pytest.raises(StoreUnreachable):
+        push.receive(5.0)
+
+
+def test_an_error_among_the_pushes_is_the_stores(answering: Callable[[bytes], str]) -> None:
+    push = Push(answering(b"-NOAUTH who are you\r\n"), ["c"], timeout_s=5.0)
+    with pytest.raises(StoreRefused, match="NOAUTH"):
+        push.receive(5.0)
+    push.close()
 
 
 def test_a_server_that_goes_away_ends_the_wait(own: Server, prefix: str) -> None:
