@@ -10,6 +10,9 @@ import redis
 
 from benchmarks.faults import Proxy, Server
 from killswitch import Ack, Change, Gap, Guard, Switch, Target
+from killswitch.codec import encode_change
+from killswitch.following import PAGE
+from killswitch.store import Keys
 from tests.killswitch.conftest import until
 
 BOT = Target("agent", "bot")
@@ -178,3 +181,52 @@ def test_a_store_that_is_not_there_is_waited_for_until_told_to_stop(prefix: str)
     reader = Reader("redis://127.0.0.1:1", prefix)
     reader.close()
     assert (reader.connected, reader.changes) == (0, [])
+
+
+def test_a_state_that_was_put_back_as_a_whole_is_reported_at_once_as_a_gap(
+    switch: Switch, read: Callable[..., Reader]
+) -> None:
+    reader = read()
+    switch.revoke(BOT, **WHY)
+    until(lambda: reader.epochs() == [1])
+    assert switch.mend(lambda snapshot: snapshot.revocations.values()) == 2
+    until(lambda: reader.gaps == [Gap(1, 3)])
+    switch.restore(BOT, **WHY)
+    until(lambda: reader.epochs() == [1, 3])
+
+
+def test_more_changes_than_one_page_come_whole(
+    switch: Switch, url: str, prefix: str, read: Callable[..., Reader]
+) -> None:
+    keys, count = Keys(prefix), PAGE + 7
+    with redis.Redis.from_url(url) as client:
+        pipeline = client.pipeline(transaction=False)
+        for epoch in range(1, count + 1):
+            change = Change(epoch, f"c{epoch}", "restore", BOT, None, None, "test", "tester", 1.0)
+            pipeline.xadd(
+                keys.log, {"id": change.change_id, "change": encode_change(change)}, id=f"{epoch}-0"
+            )
+        pipeline.set(keys.epoch, count)
+        pipeline.execute()
+    reader = read()
+    until(lambda: reader.epochs() == list(range(1, count + 1)))
+    assert reader.gaps == []
+
+
+def test_nobody_needs_to_hear_of_gaps_and_connections(
+    switch: Switch, url: str, prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    switch.revoke(BOT, **WHY)
+    with redis.Redis.from_url(url) as client:
+        client.delete(Keys(prefix).log)
+    switch.restore(BOT, **WHY)
+    heard: list[int] = []
+    stop = threading.Event()
+
+    def take(change: Change) -> None:
+        heard.append(change.epoch)
+        stop.set()
+
+    switch.follow(0, take, lambda ack: None, stop)
+    assert heard == [2]
+    assert "changes 1 to 1 are not in the log" in caplog.text

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from killswitch.errors import BadRecord
-from killswitch.head import EMPTY, Head, decode_head, digest, encode_head, moved
+from killswitch.head import EMPTY, MAX_HEAD_BYTES, Head, decode_head, digest, encode_head, moved
 
 RECORDS = st.dictionaries(st.binary(min_size=1, max_size=12), st.binary(min_size=1, max_size=40), max_size=6)
 
@@ -63,3 +63,8 @@ def test_a_head_that_is_not_ours_is_refused(fields: dict[str, Any]) -> None:
     decode_head(json.dumps(plain).encode())
     with pytest.raises(BadRecord):
         decode_head(json.dumps(plain | fields).encode())
+
+
+def test_a_longer_head_than_any_is_not_even_looked_at() -> None:
+    with pytest.raises(BadRecord, match="more than"):
+        decode_head(b" " * (MAX_HEAD_BYTES + 1))

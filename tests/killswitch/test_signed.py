@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
 import redis
 
+from benchmarks.faults import Proxy
 from killswitch import (
     Approval,
     ApprovalNeeded,
+    Change,
     Guard,
     InvalidRequest,
     Keyring,
@@ -19,6 +22,7 @@ from killswitch import (
     Petition,
     PublicKey,
     Revoked,
+    SignedKeyring,
     Signer,
     Switch,
     Target,
@@ -26,7 +30,12 @@ from killswitch import (
     UnprovenState,
     approve,
 )
-from killswitch.store import MENDED, Keys
+from killswitch.certification import read_head, signer_of
+from killswitch.codec import encode_change
+from killswitch.head import CONTEXT
+from killswitch.proof import PAGE
+from killswitch.signing import seal
+from killswitch.store import MAX_ROTATIONS, MENDED, Keys
 from tests.killswitch.conftest import Server, refuses, until
 
 WHY: dict[str, Any] = {"reason": "exfiltrates", "by": "alice"}
@@ -205,8 +214,6 @@ def test_a_stricter_record_is_not_replaced_by_a_weaker_one(
 def test_a_point_that_was_away_finds_the_restoration_in_the_log(
     own: Server, connect: Connect, prefix: str
 ) -> None:
-    from benchmarks.faults import Proxy
-
     with Switch(own.url, prefix=prefix, signer=DAEMON, keyring=STRICT) as switch:
         switch.mend(lambda snapshot: ())
         proxy = Proxy(own.port)
@@ -251,8 +258,6 @@ def test_the_daemons_key_restores_canaries_and_nothing_else(daemon: Switch, conn
 def test_a_rotated_keyring_reaches_running_points(
     daemon: Switch, url: str, prefix: str, connect: Connect
 ) -> None:
-    from killswitch import SignedKeyring
-
     guard = connect(keyring=STRICT)
     carol = Signer.generate("carol")
     keys = tuple(key for key in STRICT.keys if key.name != "bob")
@@ -290,3 +295,93 @@ def test_heads_are_signed_for_every_change(daemon: Switch, raw: redis.Redis, pre
         bob.revoke(EVIL, **WHY)
     assert daemon.snapshot().certified
     assert [change.signed_by for change in daemon.changes(0)] == ["daemon"] * 5 + ["bob"]
+
+
+def test_what_a_key_signed_that_is_no_head_vouches_for_nothing() -> None:
+    assert read_head(STRICT, seal(DAEMON, CONTEXT, b'{"v":1}')) is None
+    assert read_head(STRICT, b"") is None
+    assert signer_of(None, 1, b"change") == ""
+
+
+def test_a_head_vouches_for_its_own_change_only(daemon: Switch, raw: redis.Redis, prefix: str) -> None:
+    daemon.revoke(EVIL, **WHY)
+    certified = read_head(STRICT, raw.get(Keys(prefix).head) or b"")
+    (entry,) = raw.xrevrange(Keys(prefix).log, count=1)
+    change = entry[1][b"change"]
+    assert signer_of(certified, 2, change) == "daemon"
+    assert signer_of(certified, 3, change) == ""
+    assert signer_of(certified, 2, change + b" ") == ""
+
+
+def test_a_state_that_nobody_signs_can_be_put_back_all_the_same(switch: Switch, raw: redis.Redis) -> None:
+    assert switch.mend(lambda found: found.revocations.values()) == 1
+    assert raw.get(switch.keys.head) is None
+
+
+def test_more_rotations_than_one_reads_at_a_time_are_followed_in_turns(daemon: Switch) -> None:
+    last = MAX_ROTATIONS + 2
+    for version in range(2, last + 1):
+        keyring = SignedKeyring(Keyring(version, STRICT.keys, dict(STRICT.quorum)))
+        daemon.publish_keyring(keyring.signed_by(ALICE).signed_by(BOB))
+    found = daemon.latest_keyring()
+    assert found is not None
+    assert found.version == MAX_ROTATIONS + 1
+    daemon.use_keyring(found)
+    found = daemon.latest_keyring()
+    assert found is not None
+    assert found.version == last
+
+
+def test_who_has_no_keyring_has_no_latest_one(switch: Switch) -> None:
+    assert switch.latest_keyring() is None
+
+
+def test_the_new_story_of_an_emptied_store_frees_nobody(
+    daemon: Switch, connect: Connect, raw: redis.Redis, prefix: str
+) -> None:
+    guard = connect(keyring=STRICT)
+    daemon.revoke_and_wait(EVIL, **WHY)
+    daemon.revoke_and_wait(Target("agent", "other"), **WHY)
+    raw.delete(*raw.scan_iter(f"*{prefix.strip('{}:')}*"))
+    with Switch(daemon.url, prefix=prefix) as intruder:
+        for _ in range(3):
+            intruder.revoke(EVIL, **WHY)
+            intruder.restore(EVIL, **WHY)
+        settle(guard, intruder)
+    until(lambda: guard.status().store_regressed)
+    for agent in ("evil", "other"):
+        assert refuses(guard, agent=agent)
+
+
+def test_a_restoration_is_found_behind_more_changes_than_one_page_of_the_log(
+    own: Server, connect: Connect, prefix: str
+) -> None:
+    """The record was made stricter before it was lifted, and the restorations were lost: only the log knows."""
+    with (
+        Switch(own.url, prefix=prefix, signer=DAEMON, keyring=STRICT) as switch,
+        closing(Proxy(own.port)) as proxy,
+        redis.Redis.from_url(own.url) as raw,
+    ):
+        switch.mend(lambda snapshot: ())
+        guard = connect(proxy.url, keyring=STRICT, lease_s=1.0)
+        switch.revoke_and_wait(EVIL, level="step_up", **WHY)
+        proxy.silence_all()
+        until(lambda: not guard.status().connected)
+        switch.revoke(EVIL, **WHY)
+        epoch = switch.epoch()
+        pipeline = raw.pipeline(transaction=False)
+        for number in range(epoch + 1, epoch + PAGE + 1):
+            change = Change(
+                number, f"c{number}", "restore", Target("agent", "x"), None, None, "test", "x", 1.0
+            )
+            pipeline.xadd(
+                switch.keys.log, {"id": change.change_id, "change": encode_change(change)}, f"{number}-0"
+            )
+        pipeline.set(switch.keys.epoch, epoch + PAGE)
+        pipeline.execute()
+        switch.restore(EVIL, approvals=votes(petition(switch), ALICE, BOB), **WHY)
+        raw.delete(switch.keys.restored)
+        switch.mend(lambda snapshot: snapshot.revocations.values())
+        proxy.speak()
+        until(lambda: not refuses(guard, agent="evil"))
+        assert not guard.status().store_regressed

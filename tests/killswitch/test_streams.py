@@ -325,3 +325,59 @@ def test_a_forked_child_gets_a_timer_of_its_own(guard: Guard, pair) -> None:
         if pid == 0:
             os._exit(timer_of(guard).running)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_a_pipe_that_is_no_connection_is_closed_aside(switch, guard: Guard, run) -> None:
+    reading, writing = os.pipe()
+    with guard.watch(agent="bot") as watch, open(reading, "rb", buffering=0) as pipe:
+        held = watch.closing(pipe)
+        switch.revoke(BOT, **WHY)
+        until(lambda: pipe.closed)
+        held.end()
+        held.end()
+    os.close(writing)
+
+
+def test_a_timer_serves_all_watches_of_a_guard_and_goes_with_the_last(guard: Guard) -> None:
+    timer = timer_of(guard)
+    with guard.watch(agent="one") as one:
+        one.on_stop(lambda: None)
+        with guard.watch(agent="two") as two:
+            two.on_stop(lambda: None)
+        assert timer.running
+    until(lambda: not timer.running)
+
+
+class Plain:
+    """An endless source of the barest kind: nothing to close, and a word when somebody waits for it."""
+
+    def __init__(self, *items: int) -> None:
+        self.left = list(items)
+
+    def __aiter__(self) -> AsyncIterator[int]:
+        return self
+
+    async def __anext__(self) -> int:
+        if not self.left:
+            raise StopAsyncIteration
+        return self.left.pop(0)
+
+
+async def test_an_async_stream_ends_with_its_source(guard: Guard) -> None:
+    assert [item async for item in guard.watch(agent="bot").astream(Plain(1, 2))] == [1, 2]
+
+
+async def test_a_kill_between_two_items_of_an_async_stream_gives_no_other(
+    switch: Switch, guard: Guard
+) -> None:
+    watch = guard.watch(agent="bot")
+    items = watch.astream(Plain(1, 2))
+    assert await anext(items) == 1
+    await asyncio.to_thread(switch.revoke, BOT, **WHY)
+    await asyncio.to_thread(until, lambda: watch.refused is not None)
+    with pytest.raises(Revoked):
+        await anext(items)
+
+
+def test_what_cannot_be_closed_may_be_streamed(guard: Guard) -> None:
+    assert list(guard.watch(agent="bot").stream([1, 2])) == [1, 2]

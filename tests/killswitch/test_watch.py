@@ -269,3 +269,37 @@ async def test_a_watch_whose_loop_is_gone_disturbs_nobody(switch: Switch, guard:
     await asyncio.to_thread(until, lambda: watch.refused is not None)
     assert guard.status().connected
     guard.remove_watch(watch)
+
+
+async def test_a_body_that_never_waits_ends_in_the_refusal_all_the_same(switch: Switch, guard: Guard) -> None:
+    with pytest.raises(Revoked):
+        async with guard.watch(agent="bot") as watch:
+            switch.revoke(BOT, **WHY)  # blocks the loop, so that no cancellation can arrive before the end
+            until(lambda: watch.refused is not None)
+    await asyncio.sleep(0)  # the cancellation, too late, cancels nobody
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+def test_two_threads_that_see_the_kill_at_once_call_each_callback_once(
+    switch: Switch, guard: Guard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both, called = threading.Barrier(2), []
+    with guard.watch(agent="bot") as watch:
+        watch.on_stop(lambda: called.append(1))
+        reason = guard.stop_reason
+
+        def reason_of_both(names: dict[str, Any]) -> Any:
+            refused = reason(names)
+            if refused is not None:
+                both.wait(10)
+            return refused
+
+        monkeypatch.setattr(guard, "stop_reason", reason_of_both)
+        with ThreadPoolExecutor() as pool:
+            switch.revoke(BOT, **WHY)  # one of them is the follower
+            until(lambda: both.n_waiting == 1)
+            pool.submit(watch.look).result(10)
+        assert watch.wait(5)
+    assert called == [1]
