@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,19 @@ from benchmarks.faults import Proxy, Server
 from killswitch import (
     Guard,
     LeaseExpired,
+    Revocation,
     Revoked,
+    StoreRefused,
     StoreUnreachable,
     Switch,
     Target,
     UnknownRevocation,
     codec,
 )
+from killswitch.links import Link
+from killswitch.revocations import Request
+from killswitch.session import MAX_NOTICED
+from killswitch.store import NOTICE, Store
 from tests.killswitch.conftest import Point, refuses, until
 
 BOT = Target("agent", "bot")
@@ -415,3 +422,190 @@ def _forged(epoch: int) -> Any:
     from killswitch import Revocation
 
     return Revocation(BOT, "revoke", "forged", "mallory", time.time(), None, f"forged-{epoch}", epoch)
+
+
+def test_others_who_never_stop_writing_make_a_kill_fail_in_time_and_say_so(
+    url: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change = Store.write
+
+    def overtaken(self: Store, reading: Any, *rest: Any) -> Any:
+        self.link.call("INCR", self.keys.epoch)  # somebody else, each time just before us
+        return change(self, reading, *rest)
+
+    monkeypatch.setattr(Store, "write", overtaken)
+    with Switch(url, prefix=prefix, timeout_s=0.2) as switch:
+        with pytest.raises(StoreUnreachable, match="others keep changing") as caught:
+            switch.revoke(BOT, change_id="mine", **WHY)
+        assert caught.value.change_id == "mine"
+
+
+def test_others_who_never_stop_writing_keep_a_state_from_being_mended(
+    url: str, prefix: str, switch: Switch
+) -> None:
+    with redis.Redis.from_url(url) as client:
+
+        def choose(snapshot: Any) -> Any:
+            client.incr(switch.keys.epoch)
+            return snapshot.revocations.values()
+
+        with pytest.raises(StoreUnreachable, match="was not mended"):
+            switch.mend(choose)
+
+
+def test_a_state_is_mended_in_the_place_of_keys_of_another_type(
+    switch: Switch, url: str, prefix: str, connect: Connect, redis_of: Callable[[str], redis.Redis]
+) -> None:
+    client = redis_of(url)
+    client.rpush(f"{prefix}state", "junk")
+    with pytest.raises(StoreRefused, match="cannot be read"):
+        switch.snapshot()
+    assert switch.mend(lambda found: [*found.revocations.values(), _forged(1)]) == 1
+    assert set(switch.snapshot().revocations) == {BOT}
+    assert refuses(connect(), agent="bot")
+
+
+def test_a_mend_without_the_right_to_read_changes_nothing(
+    own: Server, own_switch: Switch, prefix: str, redis_of: Callable[[str], redis.Redis]
+) -> None:
+    own_switch.revoke(BOT, **WHY)
+    user = {"enabled": True, "passwords": ["+pw"], "categories": ["+@all"], "keys": ["*"], "channels": ["*"]}
+    redis_of(own.url).acl_setuser("blind", **user, commands=["-hgetall"])
+    with (
+        Switch(own.url.replace("redis://", "redis://blind:pw@"), prefix=prefix) as switch,
+        pytest.raises(StoreRefused, match="permissions"),
+    ):
+        switch.mend(lambda snapshot: ())
+    assert set(own_switch.snapshot().revocations) == {BOT}
+
+
+def test_a_server_that_says_little_about_itself_is_served_all_the_same(
+    own: Server, prefix: str, connect: Connect, redis_of: Callable[[str], redis.Redis]
+) -> None:
+    """Managed servers often refuse CONFIG and INFO: the disk is then waited for, and everybody counts as seen."""
+    user = {"enabled": True, "passwords": ["+pw"], "categories": ["+@all"], "keys": ["*"], "channels": ["*"]}
+    redis_of(own.url).acl_setuser("guest", **user, commands=["-config", "-info"])
+    connect(own.url)
+    with Switch(own.url.replace("redis://", "redis://guest:pw@"), prefix=prefix, timeout_s=5.0) as switch:
+        outcome, containment = switch.revoke_and_wait(BOT, **WHY)
+    assert outcome.durable is True
+    assert (containment.contained, containment.total) == (True, 1)
+
+
+def test_a_kill_that_a_crashed_server_forgot_is_not_called_durable(
+    switch: Switch, url: str, redis_of: Callable[[str], redis.Redis]
+) -> None:
+    def forget(outcome: Any) -> None:
+        redis_of(url).zrem(switch.keys.change_ids, outcome.change_id)
+
+    assert switch.revoke(BOT, on_written=forget, **WHY).durable is False
+
+
+def test_junk_on_the_registry_is_nobody(
+    switch: Switch, guard: Guard, url: str, redis_of: Callable[[str], redis.Redis]
+) -> None:
+    client = redis_of(url)
+    client.hset(switch.keys.points, mapping={"junk": "junk", "born": "long ago"})
+    registry = switch.registry()
+    assert [point.name for point in registry.points] == ["the-guard"]
+    assert registry.age_s is None
+
+
+def test_restorations_that_are_put_back_are_found_and_junk_among_them_is_not(
+    switch: Switch, url: str, redis_of: Callable[[str], redis.Redis]
+) -> None:
+    switch.revoke(BOT, **WHY)
+    switch.restore(BOT, **WHY)
+    (restoration,) = switch.changes(1)
+    client = redis_of(url)
+    client.delete(switch.keys.restored)
+    client.hset(switch.keys.restored, "agent:junk", "junk")
+    with closing(Link(url, timeout_s=1.0)) as link:
+        store = Store(link, switch.keys)
+        store.keep_restorations([restoration])
+        assert store.restorations([BOT, Target("agent", "junk"), Target("fleet")]) == {BOT: restoration}
+
+
+def test_the_same_restoration_again_after_it_was_done_is_a_duplicate(switch: Switch) -> None:
+    switch.revoke(BOT, **WHY)
+    assert not switch.restore(BOT, change_id="r", **WHY).duplicate
+    again = switch.restore(BOT, change_id="r", **WHY)
+    assert (again.duplicate, again.epoch, again.changed) == (True, 2, True)
+
+
+def test_a_server_that_keeps_readers_waiting_is_asked_once(own: Server, prefix: str) -> None:
+    with Switch(own.url, prefix=prefix, timeout_s=0.2) as switch:
+        switch.epoch()
+        own.pause()
+        with pytest.raises(StoreUnreachable):
+            switch.epoch()
+        own.resume()
+        assert switch.epoch() == 0
+
+
+def test_a_suspension_that_is_over_before_it_is_written_is_neither_announced_nor_written(
+    switch: Switch,
+) -> None:
+    request = Request("suspend", BOT, "test", "tester", "late", time.time() - 1)
+    outcome = switch._writer.write(request, time.monotonic(), announce=True)
+    assert (outcome.changed, outcome.note) == (False, "that suspension is over already")
+
+
+def test_a_point_without_a_second_connection_takes_no_first_one_and_comes_once_there_is_room(
+    own: Server, connect: Connect, redis_of: Callable[[str], redis.Redis]
+) -> None:
+    client = redis_of(own.url)
+    clients = len(client.client_list())
+    client.config_set("maxclients", clients + 1)
+    guard = connect(own.url, wait=False)
+    until(lambda: guard.status().failures > 1)
+    assert refuses(guard, agent="bot")
+    client.config_set("maxclients", 1_000)
+    until(lambda: not refuses(guard, agent="bot"))
+    until(lambda: len(client.client_list()) == clients + 2)
+
+
+def test_a_point_that_loses_its_rights_refuses_and_says_why(
+    own: Server, connect: Connect, redis_of: Callable[[str], redis.Redis]
+) -> None:
+    client = redis_of(own.url)
+    user = {"enabled": True, "passwords": ["+pw"], "categories": ["+@all"], "keys": ["*"], "channels": ["*"]}
+    client.acl_setuser("point", **user)
+    guard = connect(own.url.replace("redis://", "redis://point:pw@"), lease_s=0.5)
+    guard.check(agent="bot")
+    client.acl_setuser("point", **user, commands=["-eval"])
+    until(lambda: refuses(guard, agent="bot"))
+    with pytest.raises(LeaseExpired, match="no permissions to run the 'eval'"):
+        guard.check(agent="bot")
+    client.acl_setuser("point", **user)
+    until(lambda: not refuses(guard, agent="bot"))
+
+
+def test_more_pushes_than_a_point_takes_at_a_time_hold_up_nothing(
+    switch: Switch, guard: Guard, url: str, redis_of: Callable[[str], redis.Redis]
+) -> None:
+    switch.revoke_and_wait(BOT, **WHY)
+    (known,) = switch.changes(0)
+    many = "for i = 1, 1200 do redis.call('PUBLISH', ARGV[1], ARGV[2]) end"
+    redis_of(url).eval(many, 0, switch.keys.changes, codec.encode_change(known))
+    _, containment = switch.revoke_and_wait(Target("agent", "next"), **WHY)
+    assert containment.contained
+    assert refuses(guard, agent="bot")
+    assert guard.status().failures == 0
+
+
+def test_notices_without_end_cost_a_point_no_memory_and_bind_nobody_for_long(
+    switch: Switch, connect: Connect, url: str, redis_of: Callable[[str], redis.Redis]
+) -> None:
+    guard = connect(lease_s=1.0)
+    pipeline = redis_of(url).pipeline(transaction=False)
+    for number in range(MAX_NOTICED + 10):
+        record = Revocation(Target("agent", f"a{number}"), "revoke", "x", "x", 1.0, None, f"n{number}", 0)
+        pipeline.publish(switch.keys.changes, NOTICE + codec.encode_notice(record))
+    pipeline.execute()
+    last = f"a{MAX_NOTICED + 9}"
+    until(lambda: refuses(guard, agent=last))
+    session = guard._follower._session
+    assert session is not None
+    assert len(session.noticed_s) <= MAX_NOTICED
+    until(lambda: not refuses(guard, agent=last) and not refuses(guard, agent="a0"))
