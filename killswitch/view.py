@@ -250,9 +250,7 @@ def _is_consistent(held: Revocation | None, change: Change) -> bool:
     return held is not None and held.epoch >= change.epoch
 
 
-def _is_stricter(record: Revocation, held: Revocation | None) -> bool:
-    if held is None:
-        return True
+def _is_stricter(record: Revocation, held: Revocation) -> bool:
     if record.level != held.level:
         return LEVELS.index(record.level) > LEVELS.index(held.level)
     return (record.expires_at_s or 0.0, record.held_after) > (held.expires_at_s or 0.0, held.held_after)

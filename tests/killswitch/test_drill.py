@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from benchmarks.faults import Server
 from killswitch import Guard, InvalidRequest, Switch, Target
 from killswitch.approvals import CANARY_PREFIX
 from killswitch.clocks import wall_s
-from killswitch.drill import LEFT_BEHIND_S, run_drill
+from killswitch.drill import LEFT_BEHIND_S, MAX_ROUNDS, run_drill
+from killswitch.journal import Journal
 from killswitch.points import Ack, PointRecord, encode
 from killswitch.store import Keys
 from tests.killswitch.conftest import Point, refuses, until
@@ -217,3 +219,34 @@ def test_a_hundred_points_are_drilled_without_a_storm(
     found = drill(switch, timeout_s=10.0, promise_ms=10_000)
     assert (found.verdict, len(found.points)) == ("passed", 100)
     assert switch.epoch() == 2
+
+
+def test_a_point_that_only_speaks_of_later_changes_is_asked_again_and_then_fails(
+    switch: Switch, impostor: Any
+) -> None:
+    impostor("hasty", lambda change: change.update(epoch=change["epoch"] + 1_000) or {})
+    found = drill(switch)
+    assert found.verdict == "failed"
+    assert "did not say what its check answers" in found.failing[0].problem
+    assert switch.epoch() == 2 * MAX_ROUNDS
+
+
+def test_a_point_that_is_silent_about_the_restoration_fails(switch: Switch, impostor: Any) -> None:
+    impostor("stuck", lambda change: {} if change["new"] else change.update(epoch=0) or {})
+    found = drill(switch, timeout_s=1.5)
+    assert found.verdict == "failed"
+    assert found.failing[0].problem == "was not heard allowing again within 1.5 s"
+
+
+def test_a_canary_that_only_the_journal_took_fails_the_drill(
+    own: Server, prefix: str, tmp_path: Path, connect: Connect
+) -> None:
+    connect(own.url)
+    with redis.Redis.from_url(own.url) as admin:
+        admin.config_set("maxmemory", 1)
+    journal = Journal(tmp_path / "journal")
+    with Switch(own.url, prefix=prefix, journal=journal) as switch:
+        found = drill(switch)
+    assert (found.verdict, found.points) == ("failed", ())
+    assert "the canary waits in the journal" in found.problem
+    assert [entry.request.target.kind for entry in journal.pending()] == ["session"]

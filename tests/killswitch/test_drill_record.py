@@ -106,3 +106,7 @@ def test_any_bytes_are_a_drill_or_a_bad_record(data: bytes) -> None:
 def test_more_than_a_fleet_could_say_is_not_read() -> None:
     with pytest.raises(BadRecord, match="more than"):
         read_evidence(b"x" * (16 * 1024 * 1024 + 1), None)
+
+
+def test_a_point_is_named_so_that_it_can_be_found() -> None:
+    assert str(GOOD) == "billing (host, pid 7)"

@@ -115,3 +115,10 @@ def test_junk_up_to_the_limit_makes_way_for_a_petition(petitions: Petitions, lin
 @given(st.dictionaries(st.binary(max_size=12), st.binary(max_size=60), max_size=6))
 def test_no_bytes_in_the_hash_make_reading_raise(fields: dict[bytes, bytes]) -> None:
     assert _open({**fields, b"p1": petition().encode()}, NOW_S)[0].petition == petition()
+
+
+def test_a_vote_that_cannot_be_read_is_passed_over(petitions: Petitions, link: Link, key: str) -> None:
+    petitions.add(petition(), NOW_S)
+    link.call("HSET", key, "p1/0123", "junk")
+    (found,) = petitions.all(NOW_S)
+    assert found.approvals == ()

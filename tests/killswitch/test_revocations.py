@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from killswitch import InvalidRequest, Target
+from killswitch import Approval, InvalidRequest, Petition, Target
 from killswitch.revocations import (
     CHANGE_KINDS,
     LEVELS,
@@ -187,3 +187,10 @@ def test_a_record_says_what_who_and_why() -> None:
     record = after((1, request("revoke", reason="sends money at night", by="alice")))
     assert record is not None
     assert record.describe() == "agent:bot is revoked by alice: sends money at night (change 1)"
+
+
+def test_only_a_restoration_takes_approvals() -> None:
+    votes = (Approval(Petition("p", BOT, "c", "why", "me", 60.0, 0.0), "0" * 16, 1.0, b"s" * 64),)
+    assert request("restore", approvals=votes).approvals == votes
+    with pytest.raises(InvalidRequest, match="approvals: a revoke needs none"):
+        request("revoke", approvals=votes)

@@ -63,3 +63,10 @@ def test_a_target_cannot_be_changed_and_is_a_key() -> None:
 def test_a_value_must_be_text() -> None:
     with pytest.raises(InvalidTarget, match="expected text, not int"):
         Target("agent", 7)  # type: ignore[arg-type]
+
+
+def test_the_fleet_is_everybody_and_has_no_name() -> None:
+    with pytest.raises(InvalidTarget, match="just 'fleet'"):
+        Target("fleet", "all")
+    with pytest.raises(InvalidTarget, match="not one of"):
+        Target("robot", "x")  # type: ignore[arg-type]
