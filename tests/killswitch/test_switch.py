@@ -383,3 +383,30 @@ def test_a_store_that_takes_no_writes_is_journaled_like_one_that_is_away(
         with redis.Redis.from_url(own.url) as admin:
             admin.config_set("maxmemory", 0)
         assert not switch.revoke(BOT, change_id=journal.pending()[0].request.change_id, **WHY).pending
+
+
+def test_a_kill_that_cannot_be_made_leaves_no_subscription_behind(
+    own: Server, prefix: str, tmp_path: Path
+) -> None:
+    with (
+        redis.Redis.from_url(own.url) as admin,
+        Switch(own.url, prefix=prefix, journal=Journal(tmp_path / "journal")) as switch,
+    ):
+        switch.revoke(BOT, change_id="used", **WHY)
+        with pytest.raises(InvalidRequest, match="change_id: was used for the revoke of agent:bot"):
+            switch.revoke_and_wait(Target("agent", "other"), change_id="used", **WHY)
+        admin.config_set("maxmemory", 1)
+        outcome, containment = switch.revoke_and_wait(Target("agent", "third"), **WHY)
+        assert outcome.pending
+        assert "pending" in containment.problem
+        until(lambda: admin.client_list(_type="pubsub") == [])
+
+
+@pytest.mark.parametrize("level", ["step_up", "suspend"])
+def test_a_stricter_kill_in_the_same_name_is_told_with_its_wait(
+    switch: Switch, guard: Guard, level: Any
+) -> None:
+    expires_at_s = time.time() + 60 if level == "suspend" else None
+    switch.revoke_and_wait(BOT, level=level, expires_at_s=expires_at_s, **WHY)
+    outcome, containment = switch.revoke_and_wait(BOT, **WHY)
+    assert (outcome.note, containment.contained) == ("revoked", True)
