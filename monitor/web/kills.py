@@ -38,6 +38,7 @@ class Kill(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     level: Literal["step_up", "suspend", "revoke"] = "revoke"
     expires_in_s: Annotated[float, Meta(gt=0, le=31_536_000)] | None = None
     by: Annotated[str, Meta(min_length=1, max_length=200)] = "api"
+    confirm: str = ""
 
 
 class Restore(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,6 +64,12 @@ async def post_revocation(request: Request) -> Response:
     """Kill, and answer when every live point refuses or the time is up."""
     require(request, "kill")
     kill = await decode_body(request, Kill)
+    if kill.target == "fleet" and kill.confirm != "fleet":
+        raise Problem(
+            422,
+            'confirm: this stops every agent of every tenant; send "confirm": "fleet" to go on',
+            "confirm",
+        )
     switch, config = services(request).switch, services(request).config.killswitch
     expires_at_s = None if kill.expires_in_s is None else time.time() + kill.expires_in_s
     return _answer(
@@ -81,21 +88,25 @@ async def post_revocation(request: Request) -> Response:
 
 
 async def post_restoration(request: Request) -> Response:
-    """Restore, and answer when every live point allows again or the time is up."""
+    """Restore, and answer when every live point allows again or the time is up.
+
+    Where operators have to agree first: 409 and how many approvals are ``needed``.
+    """
     require(request, "kill")
     restore = await decode_body(request, Restore)
     switch, config = services(request).switch, services(request).config.killswitch
-    return _answer(
-        restore.target,
-        *await _in_thread(
+    try:
+        outcome, containment = await _in_thread(
             lambda: switch.restore_and_wait(
                 Target.parse(restore.target),
                 reason=restore.reason,
                 by=restore.by,
                 contain_timeout_s=config.contain_timeout_s,
             )
-        ),
-    )
+        )
+    except ApprovalNeeded as error:
+        return json({"error": str(error), "field": None, "needed": error.short}, 409)
+    return _answer(restore.target, outcome, containment)
 
 
 async def decode_body(request: Request, kind: type[T]) -> T:
@@ -118,8 +129,8 @@ async def _in_thread(call: Callable[[], T]) -> T:
         raise Problem(422, f"target: {error.problem}", "target") from error
     except InvalidRequest as error:
         raise Problem(422, str(error), error.field) from error
-    except ApprovalNeeded as error:
-        raise Problem(409, str(error)) from error
+    except ApprovalNeeded:
+        raise  # only restoring asks for approvals, and says how many
     except StoreUnreachable as error:
         raise Problem(503, str(error)) from error
     except KillswitchError as error:

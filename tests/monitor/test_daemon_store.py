@@ -218,7 +218,7 @@ def test_where_operators_have_to_agree_nobody_restores_past_them(tmp_path: Path,
     with RunningDaemon(state.path, redis=server.url) as daemon, guarded(daemon, name="p1") as guard:
         assert daemon.request("POST", "/v1/revocations", KILL)[1]["contained"]
         status, answer = daemon.request("POST", "/v1/restorations", KILL)
-        assert (status, "1 more approval" in answer["error"]) == (409, True)
+        assert (status, answer["needed"], "1 more approval" in answer["error"]) == (409, 1, True)
         daemon.wait_for(lambda: "agent:x" in (state.path / "revocations").read_text(), "the daemon's copy")
         with Switch(server.url) as intruder:
             intruder.restore(Target("agent", "x"), reason="forged", by="mallory")

@@ -232,5 +232,16 @@ async def test_a_kill_that_cannot_be_written_says_so(edge: Edge) -> None:
     assert answer["error"]
 
 
+async def test_the_whole_fleet_is_stopped_only_by_who_says_so_twice(edge: Edge) -> None:
+    kill = {"target": "fleet", "reason": "now"}
+    for wrong in ({}, {"confirm": ""}, {"confirm": "Fleet"}, {"confirm": "yes"}):
+        body = json.dumps(kill | wrong).encode()
+        status, answer, _ = await edge.ask("POST", "/v1/revocations", body, token="stop")
+        assert (status, answer["field"]) == (422, "confirm")
+        assert '"confirm": "fleet"' in answer["error"]
+    body = json.dumps(kill | {"confirm": "fleet"}).encode()
+    assert (await edge.ask("POST", "/v1/revocations", body, token="stop"))[0] in (502, 503), "it was tried"
+
+
 def _refuse(*_: Record) -> list[int]:
     raise LogError("the disk is full")
