@@ -202,6 +202,10 @@ class Switch:
         """
         return self._writer.mend(choose, floor, uuid.uuid4().hex)
 
+    def keep_restorations(self, changes: Iterable[Change]) -> None:
+        """Put restorations back for points that have yet to hear of them; they prove themselves by their votes."""
+        self._writer.read(lambda store: store.keep_restorations(changes))
+
     def publish_keyring(self, keyring: SignedKeyring) -> None:
         """Hand a keyring to all points; they take it if the one they hold signed it."""
         data = keyring.encode()

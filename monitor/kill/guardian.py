@@ -156,12 +156,25 @@ class Guardian:
                 if change.epoch != self._ledger.epoch + 1:
                     # The store went back, or was mended by somebody else, or we looked and know it already.
                     self._is_urgent.set()
-                    continue
+                    if not self._is_news(change):
+                        continue
                 try:
                     self._take(change)
                 except KillswitchError as error:
                     log.error("change %d is not taken in yet: %s", change.epoch, error)
                     self._is_urgent.set()
+
+    def _is_news(self, change: Change) -> bool:
+        """Whether a change out of turn counts all the same: a kill that we never saw, or one that lifts what we hold.
+
+        Somebody had set the epoch back, and will perhaps rob the store again before we look.
+        """
+        if change.epoch > self._ledger.epoch:
+            return False  # what is between is read from the log
+        if change.new is not None:
+            return not self._ledger.has_seen(change.change_id)
+        held = self._ledger.records.get(change.target)
+        return held is not None and take(held, change, self._switch.keyring, time.time()) == "clear"
 
     def _can_vouch(self) -> bool:
         """Whether points would believe our signature: not once the daemon's key was struck off the keyring."""
@@ -197,7 +210,7 @@ class Guardian:
             if len(page) < PAGE or page[-1].epoch >= snapshot.epoch:
                 break
         now_s = time.time()
-        found = mend(self._ledger.records, snapshot, now_s)
+        found = mend(self._ledger.records, snapshot, now_s, self._ledger.has_lifted)
         self._durably(self._ledger.put_all, found.gained, self._ledger.epoch)
         for record in [record for record in self._ledger.records.values() if _is_over(record, now_s)]:
             if record.target not in snapshot.revocations:
@@ -220,6 +233,8 @@ class Guardian:
             self._durably(self._ledger.put, change.new, change.epoch)
             if self._key_id and not change.signed_by:
                 self._unsigned[change.change_id] = change.new
+        elif effect == "clear" and change.kind == "restore":
+            self._durably(self._ledger.lift, change)
         elif effect == "clear":
             self._durably(self._ledger.clear, change.target, change.epoch)
         else:
@@ -244,6 +259,8 @@ class Guardian:
                 return self._plan(snapshot).records.values()
 
         try:
+            if found.is_damaged:  # first: points that read the new state ask for them at once
+                self._switch.keep_restorations(list(self._ledger.restorations.values()))
             epoch = self._switch.mend(choose, floor=self._ledger.epoch)
         except StoreUnreachable:
             raise
@@ -265,6 +282,7 @@ class Guardian:
             unsigned, self._unsigned = self._unsigned, {}
         now_s = time.time()
         damage = [*names(found.lost, "lost"), *names(found.weakened, "weakened")]
+        damage += names(found.revived, "was restored before, and put back by nobody we know")
         damage += [f"dropped an entry that could not be read: {entry}" for entry in found.dropped]
         if alerted := self._damage.due(damage, now_s):
             self._on_alert(damage_alert(alerted, problem, now_s))

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from killswitch import BadRecord, InvalidTarget, Revocation, Target
-from killswitch.codec import decode_revocation, encode_revocation
+from killswitch import BadRecord, Change, InvalidTarget, Revocation, Target
+from killswitch.codec import decode_change, decode_revocation, encode_change, encode_revocation
 from monitor.errors import DaemonError
 from monitor.state_dir import write_private
 
@@ -23,6 +23,8 @@ log = logging.getLogger("killcord.ledger")
 
 MAX_RECORDS: Final = 100_000  # security limit: they are kept in memory
 MAX_HISTORY_LINES: Final = 20_000
+MAX_RESTORATIONS: Final = 10_000
+MAX_SEEN: Final = 10_000
 
 
 class Ledger:
@@ -39,6 +41,8 @@ class Ledger:
     ----------
     records : dict
         Target to revocation. Read it, change it through `put` and `clear` only.
+    restorations : dict
+        Target to its last restoration with its votes, for points that have yet to hear of it; the newest 10,000.
     epoch : int
         Number of the last change that was taken in.
     is_new : bool
@@ -51,6 +55,8 @@ class Ledger:
         self._path = path
         self._max_records = max_records
         self.records: dict[Target, Revocation] = {}
+        self.restorations: dict[Target, Change] = {}
+        self._seen: dict[str, None] = {}  # change ids, the oldest first
         self.epoch = 0
         self.is_new = not path.exists()
         self.damaged = 0
@@ -68,6 +74,7 @@ class Ledger:
                 " protected against a loss of the store; restore what is no longer needed"
             )
         self.records[record.target] = record
+        self._note_seen(record.change_id)
         self._append(b"set", epoch, encode_revocation(record))
 
     def put_all(self, records: Iterable[Revocation], epoch: int) -> None:
@@ -80,6 +87,8 @@ class Ledger:
             )
         if new:
             self.records |= new
+            for record in new.values():
+                self._note_seen(record.change_id)
             self.epoch = max(self.epoch, epoch)
             self._rewrite()
 
@@ -87,6 +96,24 @@ class Ledger:
         """Forget what is kept against `target`; raises `DaemonError` if that cannot be written."""
         self.records.pop(target, None)
         self._append(b"clear", epoch, str(target).encode())
+
+    def lift(self, change: Change) -> None:
+        """Forget what people restored, and keep that they did; raises `DaemonError` if that cannot be written."""
+        self._take_lift(change)
+        self._append(b"lift", change.epoch, encode_change(change))
+
+    def has_seen(self, change_id: str) -> bool:
+        """Return whether a kill with that id was taken in before, among the last 10,000 and since the last start."""
+        return change_id in self._seen
+
+    def has_lifted(self, record: Revocation) -> bool:
+        """Return whether this very record is known to be restored."""
+        change = self.restorations.get(record.target)
+        return (
+            change is not None
+            and change.previous is not None
+            and change.previous.change_id == record.change_id
+        )
 
     def note(self, epoch: int) -> None:
         """Take note that everything up to `epoch` was taken in; raises `DaemonError` if that cannot be written."""
@@ -119,6 +146,7 @@ class Ledger:
     def _rewrite(self) -> None:
         self.close()
         lines = [_line(b"set", record.epoch, encode_revocation(record)) for record in self.records.values()]
+        lines += [_line(b"lift", change.epoch, encode_change(change)) for change in self._settled()]
         lines.append(_line(b"epoch", self.epoch, b""))
         try:
             write_private(self._path, b"".join(lines))
@@ -126,6 +154,23 @@ class Ledger:
         except OSError as error:
             raise DaemonError(f"{self._path} cannot be written: {error}; make room on its disk") from error
         self._lines = len(lines)
+
+    def _settled(self) -> list[Change]:
+        """Return the restorations of what is not revoked again: reading one forgets what is kept of its target."""
+        return [change for target, change in self.restorations.items() if target not in self.records]
+
+    def _note_seen(self, change_id: str) -> None:
+        self._seen.pop(change_id, None)
+        self._seen[change_id] = None
+        if len(self._seen) > MAX_SEEN:
+            del self._seen[next(iter(self._seen))]
+
+    def _take_lift(self, change: Change) -> None:
+        self.records.pop(change.target, None)
+        self.restorations.pop(change.target, None)
+        self.restorations[change.target] = change
+        if len(self.restorations) > MAX_RESTORATIONS:
+            del self.restorations[next(iter(self.restorations))]
 
     def _read(self) -> None:
         try:
@@ -156,6 +201,9 @@ class Ledger:
         if what == b"set":
             record = decode_revocation(data)
             self.records[record.target] = record
+            self._note_seen(record.change_id)
+        elif what == b"lift":
+            self._take_lift(decode_change(data))
         elif what == b"clear":
             self.records.pop(Target.parse(data.decode()), None)
         self.epoch = max(self.epoch, epoch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Literal, NamedTuple
 
 from killswitch import Change, Keyring, Revocation, Snapshot, Target
@@ -22,16 +22,22 @@ class Mend(NamedTuple):
     lost: tuple[Revocation, ...]
     weakened: tuple[Revocation, ...]
     gained: tuple[Revocation, ...]
+    revived: tuple[Revocation, ...]
     dropped: tuple[str, ...]
     is_vouched: bool
 
     @property
     def is_damaged(self) -> bool:
         """Whether something has to be put back."""
-        return bool(self.lost or self.weakened or self.dropped)
+        return bool(self.lost or self.weakened or self.revived or self.dropped)
 
 
-def mend(ours: Mapping[Target, Revocation], snapshot: Snapshot, now_s: float) -> Mend:
+def mend(
+    ours: Mapping[Target, Revocation],
+    snapshot: Snapshot,
+    now_s: float,
+    has_lifted: Callable[[Revocation], bool] = lambda record: False,
+) -> Mend:
     """Return how the state in `snapshot` has to be put right, given what is known to be in force. Pure, O(n).
 
     Parameters
@@ -40,8 +46,15 @@ def mend(ours: Mapping[Target, Revocation], snapshot: Snapshot, now_s: float) ->
         What is in force, with every change up to the snapshot's epoch taken in.
     now_s
         Seconds since 1970. What has run out by then is not put back.
+    has_lifted
+        Whether a record is known to be restored by those who may: somebody put an old copy back.
     """
-    theirs = snapshot.revocations
+    old = {
+        target: record
+        for target, record in snapshot.revocations.items()
+        if target not in ours and has_lifted(record)
+    }
+    theirs = {target: record for target, record in snapshot.revocations.items() if target not in old}
     records = dict(theirs)
     lost: list[Revocation] = []
     weakened: list[Revocation] = []
@@ -59,7 +72,9 @@ def mend(ours: Mapping[Target, Revocation], snapshot: Snapshot, now_s: float) ->
     ]  # fmt: skip
     # An entry that cannot be read stops everybody. Vouched for, it is of a later version and stays; else it is junk.
     dropped = () if snapshot.certified else snapshot.unreadable
-    return Mend(records, tuple(lost), tuple(weakened), tuple(gained), dropped, snapshot.certified)
+    return Mend(
+        records, tuple(lost), tuple(weakened), tuple(gained), tuple(old.values()), dropped, snapshot.certified
+    )
 
 
 def take(
@@ -102,13 +117,18 @@ def names(records: Iterable[Revocation], what: str) -> list[str]:
 
 def damage_words(found: Mend) -> str:
     """Return how much of what is wrong, for the log."""
-    counted = [("lost", len(found.lost)), ("weakened", len(found.weakened)), ("junk", len(found.dropped))]
+    counted = [
+        ("lost", len(found.lost)),
+        ("weakened", len(found.weakened)),
+        ("revived", len(found.revived)),
+        ("junk", len(found.dropped)),
+    ]
     return ", ".join(f"{count} {what}" for what, count in counted if count)
 
 
 def damage_alert(damage: list[str], problem: str, now_s: float) -> Alert:
     """Return the alert about what was taken away; `problem` says why it could not be put back, "" if it was."""
-    junk = sum(line.startswith("dropped") for line in damage)
+    junk = sum(line.startswith(("dropped", "was restored")) for line in damage)
     count = len(damage) - junk
     lost = (
         f"lost {count} revocation{'s' if count > 1 else ''}"

@@ -343,3 +343,52 @@ def test_a_daemon_whose_key_was_struck_off_signs_nothing_and_still_puts_back(sto
     store.intruder.flushall()
     store.guardian.look()
     assert store.revoked() == {"a": "revoke"}
+
+
+def test_a_kill_below_the_epoch_we_saw_is_safe_before_the_next_robbery(store: Watched) -> None:
+    """Somebody sets the epoch back, a kill is made by one who does not know better, and that is robbed too."""
+    for _ in range(3):
+        store.switch.revoke(B, **WHY)
+        store.guardian.look()
+        store.restore(B)
+        store.guardian.look()
+    store.intruder.delete("killcord:epoch", HEAD, "killcord:log")
+    with Switch(store.server.url) as other:
+        outcome = other.revoke(A, **WHY)
+        [change] = other.changes(outcome.epoch - 1, 1)
+    store.intruder.hdel(STATE, "agent:a")
+    store.guardian.note_change(change)
+    store.guardian._take_noted()
+    store.guardian.look()
+    assert store.revoked() == {"a": "revoke"}
+
+
+def test_a_restoration_below_the_epoch_we_saw_stands(store: Watched) -> None:
+    store.switch.revoke(A, **WHY)
+    store.guardian.look()
+    store.restore(A)
+    [change] = store.switch.changes(store.switch.epoch() - 1, 1)
+    store.guardian._ledger.note(change.epoch + 5)
+    store.guardian.note_change(change)
+    store.guardian._take_noted()
+    assert store.kept() == set()
+    store.guardian.look()
+    assert store.revoked() == {}
+
+
+def test_a_replayed_kill_that_people_restored_is_taken_out_again_and_points_let_go(
+    store: Watched,
+) -> None:
+    store.switch.revoke(A, **WHY)
+    old = store.intruder.hgetall(STATE)
+    store.guardian.look()
+    guard = Guard.connect(store.server.url, keyring=store.keyring)
+    store.restore(A)
+    store.guardian.look()
+    store.intruder.flushall()
+    store.intruder.hset(STATE, mapping=old)
+    store.guardian.look()
+    assert store.revoked() == {}
+    until(lambda: not refuses(guard, agent="a"))
+    assert "store_damaged" in store.verdicts()
+    guard.close()

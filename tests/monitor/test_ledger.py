@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from killswitch import Revocation, Target
+from killswitch import Change, Revocation, Target
 from monitor.errors import DaemonError
 from monitor.kill import ledger as module
 from monitor.kill.ledger import Ledger
@@ -169,7 +169,7 @@ def test_a_place_where_nothing_can_be_written_is_said(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from killswitch import Revocation, Target
+from killswitch import Change, Revocation, Target
 from monitor.kill.ledger import Ledger
 ledger = Ledger(Path(sys.argv[1]))
 epoch = ledger.epoch
@@ -200,3 +200,31 @@ def test_nothing_acknowledged_is_lost_when_its_writer_is_killed(tmp_path: Path) 
         assert ledger.epoch >= acknowledged
         ledger.close()
     assert acknowledged >= 80
+
+
+def lifted(record: Revocation, epoch: int) -> Change:
+    return Change(epoch, f"r-{epoch}", "restore", record.target, record, None, "cleared", "bob", 2.0)
+
+
+def test_a_restoration_is_kept_through_restarts_until_the_target_is_restored_again(tmp_path: Path) -> None:
+    ledger, first, second = opened(tmp_path), made("a", 1), made("a", 3)
+    ledger.put(first, 1)
+    ledger.lift(lifted(first, 2))
+    ledger = reopened(ledger)
+    assert (ledger.records, ledger.epoch, ledger.has_lifted(first)) == ({}, 2, True)
+    ledger.put(second, 3)
+    assert not ledger.has_lifted(second)
+    assert ledger.has_seen("c-3")
+    ledger.lift(lifted(second, 4))
+    assert reopened(reopened(ledger)).has_lifted(second)
+
+
+def test_the_oldest_restorations_give_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_RESTORATIONS", 2)
+    monkeypatch.setattr(module, "MAX_SEEN", 2)
+    ledger, records = opened(tmp_path), [made(name, epoch) for epoch, name in enumerate("abc", 1)]
+    for record in records:
+        ledger.put(record, record.epoch)
+        ledger.lift(lifted(record, record.epoch))
+    assert [ledger.has_lifted(record) for record in records] == [False, True, True]
+    assert [ledger.has_seen(record.change_id) for record in records] == [False, True, True]

@@ -185,3 +185,11 @@ def test_the_alerts_say_how_many_and_which() -> None:
     assert "1 revocation;" in damage_alert(lost[:1], "", NOW_S).title
     assert "2 entries" in damage_alert(["dropped x", "dropped y"], "", NOW_S).title
     assert "1 revocation " in forgery_alert(names([made(A)], "unsigned"), NOW_S).title
+
+
+def test_an_old_record_that_people_restored_does_not_come_back_and_an_unknown_one_stays() -> None:
+    old, unknown = made(A), made(B, change_id="c-2")
+    found = mend({}, seen(old, unknown), NOW_S, lambda record: record == old)
+    assert (found.revived, found.gained, found.records) == ((old,), (unknown,), ours(unknown))
+    assert found.is_damaged
+    assert "1 entries that are none" in damage_alert(names([old], "was restored before"), "", NOW_S).title
