@@ -609,3 +609,48 @@ def test_notices_without_end_cost_a_point_no_memory_and_bind_nobody_for_long(
     assert session is not None
     assert len(session.noticed_s) <= MAX_NOTICED
     until(lambda: not refuses(guard, agent=last) and not refuses(guard, agent="a0"))
+
+
+def test_restoring_over_a_key_of_another_type_says_that_nothing_is_there(
+    switch: Switch, url: str, redis_of: Callable[[str], redis.Redis]
+) -> None:
+    redis_of(url).rpush(switch.keys.state, "junk")
+    outcome = switch.restore(BOT, **WHY)
+    assert (outcome.changed, outcome.note) == (False, "not revoked, nothing to restore")
+
+
+def test_restoring_without_the_right_to_read_is_not_taken_for_nothing_to_restore(
+    own: Server, own_switch: Switch, prefix: str, redis_of: Callable[[str], redis.Redis]
+) -> None:
+    own_switch.revoke(BOT, **WHY)
+    user = {"enabled": True, "passwords": ["+pw"], "categories": ["+@all"], "keys": ["*"], "channels": ["*"]}
+    redis_of(own.url).acl_setuser("blind", **user, commands=["-hget"])
+    with (
+        Switch(own.url.replace("redis://", "redis://blind:pw@"), prefix=prefix) as switch,
+        pytest.raises(StoreRefused, match="permissions"),
+    ):
+        switch.restore(BOT, **WHY)
+
+
+def test_junk_between_the_changes_in_the_log_is_passed_over(
+    switch: Switch, url: str, redis_of: Callable[[str], redis.Redis]
+) -> None:
+    switch.revoke(BOT, **WHY)
+    client = redis_of(url)
+    (first,) = client.xrange(switch.keys.log)
+    client.xadd(switch.keys.log, {"change": "junk"}, "1-5")
+    client.xadd(switch.keys.log, first[1], "1-6")  # a change of ours in another place
+    switch.restore(BOT, **WHY)
+    assert [change.kind for change in switch.changes(0)] == ["revoke", "restore"]
+
+
+def test_a_kill_is_only_announced_until_it_is_written(
+    switch: Switch, guard: Guard, url: str, redis_of: Callable[[str], redis.Redis]
+) -> None:
+    record = Revocation(BOT, "revoke", "test", "tester", time.time(), None, "n", 0)
+    redis_of(url).publish(switch.keys.changes, NOTICE + codec.encode_notice(record))
+    until(lambda: refuses(guard, agent="bot"))
+    assert guard.is_announced(record)
+    switch.revoke_and_wait(BOT, **WHY)
+    assert not guard.is_announced(record)
+    assert refuses(guard, agent="bot")

@@ -237,3 +237,24 @@ def test_a_unix_socket_serves_as_well(tmp_path_factory: pytest.TempPathFactory) 
     assert link.call("PING") == b"PONG"
     link.close()
     server.close()
+
+
+def test_a_server_that_never_confirms_a_subscription_is_not_waited_for() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor() as pool:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                while asked := connection.recv(65_536):
+                    connection.sendall(b"+OK\r\n" * asked.count(b"CLIENT\r\n"))
+
+        pool.submit(serve)
+        with pytest.raises(StoreUnreachable, match="no answer to SUBSCRIBE"):
+            Push(f"redis://127.0.0.1:{listener.getsockname()[1]}", ["c"], timeout_s=0.3)
+
+
+def test_a_closed_link_has_no_socket_to_wait_for(url: str) -> None:
+    link = Link(url, timeout_s=1.0)
+    link.close()
+    with pytest.raises(StoreUnreachable):
+        link.socket()

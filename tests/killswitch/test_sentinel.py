@@ -356,3 +356,22 @@ def test_after_closing_everything_is_refused(path: Path) -> None:
 def test_an_interval_that_would_always_be_late_is_refused(path: Path, interval_s: float) -> None:
     with pytest.raises(InvalidRequest, match="interval_s"):
         Sentinel(path, interval_s=interval_s)
+
+
+def test_a_listener_may_close_its_sentinel(path: Path) -> None:
+    closed = threading.Event()
+
+    def close(state: SentinelState) -> None:
+        sentinel.close()
+        closed.set()
+
+    sentinel = Sentinel(path, interval_s=0.01, on_change=close)
+    put(path, "")
+    assert closed.wait(10)
+    assert sentinel.refusal(NAMES)
+
+
+def test_without_a_listener_a_file_stops_all_the_same(path: Path) -> None:
+    with Sentinel(path, interval_s=0.01) as sentinel:
+        put(path, "agent:billing-bot")
+        until(lambda: sentinel.refusal(NAMES) is not None)

@@ -385,3 +385,21 @@ def test_a_restoration_is_found_behind_more_changes_than_one_page_of_the_log(
         proxy.speak()
         until(lambda: not refuses(guard, agent="evil"))
         assert not guard.status().store_regressed
+
+
+def test_a_revocation_in_force_cannot_be_swept_out_as_if_it_had_run_out(
+    daemon: Switch, connect: Connect, raw: redis.Redis, prefix: str
+) -> None:
+    guard, keys = connect(keyring=STRICT), Keys(prefix)
+    daemon.revoke_and_wait(EVIL, **WHY)
+    epoch = daemon.epoch() + 1
+    swept = encode_change(
+        Change(epoch, "sweep", "expire", EVIL, None, None, "ran out", "mallory", time.time())
+    )
+    raw.hdel(keys.state, str(EVIL))
+    raw.xadd(keys.log, {"id": "sweep", "change": swept}, f"{epoch}-0")
+    raw.set(keys.epoch, epoch)
+    raw.publish(keys.changes, swept)
+    until(lambda: guard.status().epoch == epoch)
+    assert refuses(guard, agent="evil")
+    assert guard.status().store_regressed

@@ -381,3 +381,21 @@ async def test_a_kill_between_two_items_of_an_async_stream_gives_no_other(
 
 def test_what_cannot_be_closed_may_be_streamed(guard: Guard) -> None:
     assert list(guard.watch(agent="bot").stream([1, 2])) == [1, 2]
+
+
+async def test_a_kill_that_comes_with_the_item_cancels_nobody(switch: Switch, guard: Guard) -> None:
+    """The callback was on its way into the loop when the wait for the item ended."""
+
+    class Blocking(Plain):
+        async def __anext__(self) -> int:
+            switch.revoke(BOT, **WHY)  # blocks the loop, so that both are ready when it goes on
+            until(lambda: watch.refused is not None)
+            return await super().__anext__()
+
+    watch = guard.watch(agent="bot")
+    with pytest.raises(Revoked):
+        await anext(watch.astream(Blocking(1)))
+    await asyncio.sleep(0)
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
