@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -533,14 +533,26 @@ def test_the_same_restoration_again_after_it_was_done_is_a_duplicate(switch: Swi
     assert (again.duplicate, again.epoch, again.changed) == (True, 2, True)
 
 
-def test_a_server_that_keeps_readers_waiting_is_asked_once(own: Server, prefix: str) -> None:
-    with Switch(own.url, prefix=prefix, timeout_s=0.2) as switch:
-        switch.epoch()
+def test_a_server_that_keeps_readers_waiting_is_asked_once(
+    own: Server, own_switch: Switch, prefix: str
+) -> None:
+    proxy = Proxy(own.port)
+    with Switch(proxy.url, prefix=prefix, timeout_s=0.2) as switch:
+        until(lambda: reads(switch))
+        asked = proxy.accepted
         own.pause()
         with pytest.raises(StoreUnreachable):
             switch.epoch()
+        assert proxy.accepted == asked
         own.resume()
-        assert switch.epoch() == 0
+    assert own_switch.epoch() == 0
+    proxy.close()
+
+
+def reads(switch: Switch) -> bool:
+    with suppress(StoreUnreachable):
+        return switch.epoch() == 0
+    return False
 
 
 def test_a_suspension_that_is_over_before_it_is_written_is_neither_announced_nor_written(
