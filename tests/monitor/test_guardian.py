@@ -321,6 +321,23 @@ def test_a_store_that_is_away_is_waited_for(store: Watched, caplog: pytest.LogCa
     assert "could not be compared" not in caplog.text
 
 
+def test_a_store_that_kept_us_waiting_is_looked_at_soon_again(store: Watched) -> None:
+    """A look that took long by waiting must not put off the next one by twenty times as long."""
+    store.switch.revoke(A, **WHY)
+    looks: list[float] = []
+    with store.new_guardian(refresh=lambda: looks.append(time.monotonic())) as guardian:
+        until(lambda: store.kept() == {"a"})
+        store.server.pause()
+        before = len(looks)
+        guardian.wake()
+        until(lambda: len(looks) > before)
+        until(lambda: time.monotonic() > looks[-1] + 0.6)
+        store.server.resume()
+        store.intruder.hdel(STATE, "agent:a")
+        store.server.restart()
+        until(lambda: store.revoked() == {"a": "revoke"}, 5)
+
+
 def test_a_store_that_refuses_to_be_put_right_is_said(store: Watched) -> None:
     store.switch.revoke(A, **WHY)
     store.guardian.look()
