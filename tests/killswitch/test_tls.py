@@ -41,6 +41,7 @@ class Front:
 
     def __init__(self, port: int, certificate: tuple[Path, Path]) -> None:
         self._port = port
+        self._writers: list[asyncio.StreamWriter] = []
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(*certificate)
         self._loop = asyncio.new_event_loop()
@@ -56,6 +57,7 @@ class Front:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        self._writers += writer, inner_writer
         await asyncio.gather(self._pump(reader, inner_writer), self._pump(inner_reader, writer))
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -67,10 +69,9 @@ class Front:
 
     async def _end(self) -> None:
         self._server.close()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))
 
     def close(self) -> None:
         self._run(self._end())
