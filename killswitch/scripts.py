@@ -69,10 +69,10 @@ return write()
 
 # Puts a whole state in place of the one there is. Readers see an epoch without a log entry and take a snapshot.
 #
-# KEYS: epoch, state, head. ARGV: expected epoch (raw, "" if absent), new epoch, head, channel, message,
-#       then field and record in turn
+# KEYS: epoch, state, head, restored (which is only set aside if it is of another type)
+# ARGV: expected epoch (raw, "" if absent), new epoch, head, channel, message, then field and record in turn
 MEND: Final = """
-for i, kind in ipairs({'string', 'hash', 'string'}) do
+for i, kind in ipairs({'string', 'hash', 'string', 'hash'}) do
   local found = redis.call('TYPE', KEYS[i]).ok
   if found ~= 'none' and found ~= kind then redis.call('RENAME', KEYS[i], KEYS[i] .. ':damaged') end
 end

@@ -192,7 +192,7 @@ class Store:
         keys = self.keys
         flat = [item for pair in records.items() for item in pair]
         reply = self.link.call(
-            "EVAL", scripts.MEND, 3, keys.epoch, keys.state, keys.head,
+            "EVAL", scripts.MEND, 4, keys.epoch, keys.state, keys.head, keys.restored,
             raw_epoch, epoch, head, keys.changes, MENDED, *flat,
         )  # fmt: skip
         return bool(reply[0] == b"ok")

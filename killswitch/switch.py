@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Self
 
 from killswitch.approvals import Approval
@@ -201,6 +201,10 @@ class Switch:
             The new epoch. The log has no entry for it: readers take a snapshot.
         """
         return self._writer.mend(choose, floor, uuid.uuid4().hex)
+
+    def restorations(self, targets: Sequence[Target]) -> dict[Target, Change]:
+        """Return the last restoration of each of `targets`, as far as the store knows it; unchecked."""
+        return self._writer.read(lambda store: store.restorations(targets))
 
     def keep_restorations(self, changes: Iterable[Change]) -> None:
         """Put restorations back for points that have yet to hear of them; they prove themselves by their votes."""

@@ -50,7 +50,15 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     tool: str
     action_id: str
     action_seq: int
-    verdict: Literal["anomalous", "blast_radius", "kill_refused", "store_damaged", "store_forged", "drill_failed"]
+    verdict: Literal[
+        "anomalous",
+        "blast_radius",
+        "kill_refused",
+        "store_damaged",
+        "store_forged",
+        "drill_failed",
+        "break_glass",
+    ]
     severity: Severity
     p: float | None
     threshold_p: float | None
@@ -88,7 +96,7 @@ def refused_kill_alert(change_id: str, target: str, why: str, evidence: Sequence
 
 
 def switch_alert(
-    verdict: Literal["kill_refused", "store_damaged", "store_forged", "drill_failed"],
+    verdict: Literal["kill_refused", "store_damaged", "store_forged", "drill_failed", "break_glass"],
     own_id: str,
     now_s: float,
     *,

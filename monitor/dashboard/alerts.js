@@ -117,7 +117,7 @@ class AlertItem {
     setText(this.age, ago(this.alert.ts, nowMs));
     const agentId = this.alert.agent_id;
     const cut = this.view.store.revocationOf(this.view.store.agents.get(agentId) ?? { agent_id: agentId });
-    if (this.alert.verdict === "drill_failed") return; // about the kill switch itself: there is no agent to act on
+    if (["drill_failed", "break_glass"].includes(this.alert.verdict)) return; // about the kill switch itself: there is no agent to act on
     const { key, buttons } = actButtons(agentId, cut, this.view.openPanel);
     if (this.#shape === key) return;
     this.#shape = key;

@@ -18,6 +18,7 @@ const VERDICT = {
   anomalous: "strange for this agent",
   malfunction: "looks broken",
   blast_radius: "blast-radius guard",
+  break_glass: "break-glass was used",
   drill_failed: "kill drill failed",
   kill_refused: "kill not carried out",
   store_damaged: "revocations were lost",

@@ -33,11 +33,24 @@ from killswitch import (
     StoreRefused,
     StoreUnreachable,
     Switch,
+    Target,
 )
+from killswitch.revocations import is_weaker
 from monitor.core.alerts import Alert
 from monitor.errors import DaemonError
 from monitor.kill.ledger import Ledger
-from monitor.kill.mending import Incident, Mend, damage_alert, damage_words, forgery_alert, mend, names, take
+from monitor.kill.mending import (
+    Incident,
+    Mend,
+    break_glass_alert,
+    damage_alert,
+    damage_words,
+    forgery_alert,
+    lacking,
+    mend,
+    names,
+    take,
+)
 
 log = logging.getLogger("killcord.guardian")
 
@@ -47,6 +60,7 @@ LOOK_INTERVAL_S: Final = 1.0
 LOOK_SHARE: Final = 20.0
 PAUSE_S: Final = 0.02
 PAGE: Final = 1000
+RESTORATIONS_A_LOOK: Final = 100  # so many are looked for each time, in turn; all of them once one is missing
 MAX_JUMP: Final = 1_000_000
 
 
@@ -88,6 +102,7 @@ class Guardian:
         self._noted: queue.SimpleQueue[Change] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._unsigned: dict[str, Revocation] = {}
+        self._looked_for = 0
         self._damage = Incident()
         self._forgery = Incident()
         self.mended = 0
@@ -118,8 +133,9 @@ class Guardian:
         """Compare the store with the ledger and put right what is wrong; raises `KillswitchError`."""
         self._refresh()
         found = self._compare()
-        is_wrong = found.is_damaged or (self._can_vouch() and not found.is_vouched)
-        self._report(found, self._put_right(found) if is_wrong else "")
+        missing = self._missing_restorations(is_thorough=found.is_damaged or not found.is_vouched)
+        is_wrong = found.is_damaged or bool(missing) or (self._can_vouch() and not found.is_vouched)
+        self._report(found, self._put_right(found, missing) if is_wrong else "")
         return found
 
     # -- inside -------------------------------------------------------------------------------------------------
@@ -153,13 +169,15 @@ class Guardian:
         with contextlib.suppress(queue.Empty), self._lock:
             while True:
                 change = self._noted.get_nowait()
-                if change.epoch != self._ledger.epoch + 1:
+                epoch = change.epoch
+                if epoch != self._ledger.epoch + 1:
                     # The store went back, or was mended by somebody else, or we looked and know it already.
                     self._is_urgent.set()
                     if not self._is_news(change):
                         continue
+                    epoch = self._ledger.epoch  # what is between is yet to be read from the log
                 try:
-                    self._take(change)
+                    self._take(change, epoch)
                 except KillswitchError as error:
                     log.error("change %d is not taken in yet: %s", change.epoch, error)
                     self._is_urgent.set()
@@ -167,14 +185,13 @@ class Guardian:
     def _is_news(self, change: Change) -> bool:
         """Whether a change out of turn counts all the same: a kill that we never saw, or one that lifts what we hold.
 
-        Somebody had set the epoch back, and will perhaps rob the store again before we look.
+        Somebody may have set the epoch back, and will perhaps rob the store again before we look.
         """
-        if change.epoch > self._ledger.epoch:
-            return False  # what is between is read from the log
-        if change.new is not None:
-            return not self._ledger.has_seen(change.change_id)
-        held = self._ledger.records.get(change.target)
-        return held is not None and take(held, change, self._switch.keyring, time.time()) == "clear"
+        held, keyring = self._ledger.records.get(change.target), self._switch.keyring
+        if held is None and change.new is None:
+            return False
+        effect = take(held, change, keyring, time.time())
+        return effect == "put" or (effect == "clear" and keyring is not None)
 
     def _can_vouch(self) -> bool:
         """Whether points would believe our signature: not once the daemon's key was struck off the keyring."""
@@ -206,9 +223,10 @@ class Guardian:
             page = self._switch.changes(self._ledger.epoch, PAGE)
             for change in page:
                 if change.epoch <= snapshot.epoch:
-                    self._take(change)
+                    self._take(change, change.epoch)
             if len(page) < PAGE or page[-1].epoch >= snapshot.epoch:
                 break
+        self._take_restorations(snapshot)
         now_s = time.time()
         found = mend(self._ledger.records, snapshot, now_s, self._ledger.has_lifted)
         self._durably(self._ledger.put_all, found.gained, self._ledger.epoch)
@@ -218,31 +236,51 @@ class Guardian:
         self._note(snapshot.epoch)
         return found
 
+    def _take_restorations(self, snapshot: Snapshot) -> None:
+        """Take in what lifts, with enough votes, a record that the store lacks: it may have come under a used epoch."""
+        held = self._ledger.records
+        now_s = time.time()
+        doubtful = [r for r in held.values() if is_weaker(snapshot.revocations.get(r.target), r, now_s)]
+        if not doubtful or self._switch.keyring is None:
+            return
+        for change in self._restorations([record.target for record in doubtful]).values():
+            if take(held.get(change.target), change, self._switch.keyring, now_s) == "clear":
+                self._take(change, self._ledger.epoch)
+
     def _note(self, epoch: int) -> None:
         """Take note of an epoch that has no entry in the log; not of one from nowhere, made to use the numbers up."""
         if epoch <= self._ledger.epoch + MAX_JUMP:
             self._durably(self._ledger.note, epoch)
 
-    def _take(self, change: Change) -> None:
+    def _take(self, change: Change, epoch: int) -> None:
+        """Take a change in, after which we are at `epoch`."""
         held = self._ledger.records.get(change.target)
+        if change.new is not None and (
+            self._ledger.has_seen(change.new) or self._ledger.has_lifted(change.new)
+        ):
+            # Replayed, or read once more: what people lifted stays lifted.
+            self._durably(self._ledger.note, epoch)
+            return
         effect = take(held, change, self._switch.keyring, time.time())
         if effect == "unproven":
             self._refresh()  # the approvals may be by keys that came a moment ago
             effect = take(held, change, self._switch.keyring, time.time())
         if effect == "put" and change.new is not None:
-            self._durably(self._ledger.put, change.new, change.epoch)
+            self._durably(self._ledger.put, change.new, epoch)
             if self._key_id and not change.signed_by:
                 self._unsigned[change.change_id] = change.new
-        elif effect == "clear" and change.kind == "restore":
-            self._durably(self._ledger.lift, change)
+        elif effect == "clear" and change.kind == "restore" and held is not None:
+            self._durably(self._ledger.lift, change, epoch)
+            if alert := break_glass_alert(change, held, self._switch.keyring, time.time()):
+                self._on_alert(alert)
         elif effect == "clear":
-            self._durably(self._ledger.clear, change.target, change.epoch)
+            self._durably(self._ledger.clear, change.target, epoch)
         else:
             if effect == "unproven":
                 log.error("change %d (%s of %s by %s) lifts without enough approvals; it does not count",
                           change.epoch, change.kind, change.target, change.by)  # fmt: skip
                 self._is_urgent.set()
-            self._durably(self._ledger.note, change.epoch)
+            self._durably(self._ledger.note, epoch)
 
     def _durably(self, write: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
         """Write to the ledger; if its disk fails it still knows, and writes everything anew next time."""
@@ -251,7 +289,37 @@ class Guardian:
         except DaemonError as error:
             log.critical("%s", error)
 
-    def _put_right(self, found: Mend) -> str:
+    def _missing_restorations(self, *, is_thorough: bool) -> tuple[Change, ...]:
+        """Return the restorations that points may still have to hear of and the store has lost; some of them a look."""
+        with self._lock:
+            kept = list(self._ledger.restorations.values())
+        start = 0 if self._looked_for >= len(kept) else self._looked_for
+        self._looked_for = start + RESTORATIONS_A_LOOK
+        if not is_thorough and not self._lacking(kept[start : self._looked_for]):
+            return ()
+        return self._lacking(kept)
+
+    def _lacking(self, kept: list[Change]) -> tuple[Change, ...]:
+        return lacking(kept, self._restorations([change.target for change in kept]), self._switch.keyring)
+
+    def _restorations(self, targets: list[Target]) -> dict[Target, Change]:
+        """Return what the store says was restored; nothing, where something else lies in its place."""
+        found: dict[Target, Change] = {}
+        try:
+            for at in range(0, len(targets), PAGE):
+                found |= self._switch.restorations(targets[at : at + PAGE])
+        except StoreRefused as refused:
+            log.error("the restorations in the store cannot be read: %s", refused)
+        return found
+
+    def _keep_restorations(self, missing: tuple[Change, ...]) -> None:
+        try:
+            self._switch.keep_restorations(missing)
+        except StoreRefused as refused:
+            # Something of another type lies there. Mending sets it aside, and the next look tries again.
+            log.error("restorations could not be put back: %s", refused)
+
+    def _put_right(self, found: Mend, missing: tuple[Change, ...]) -> str:
         """Mend the store; return what went wrong, in words."""
 
         def choose(snapshot: Snapshot) -> Iterable[Revocation]:
@@ -259,8 +327,8 @@ class Guardian:
                 return self._plan(snapshot).records.values()
 
         try:
-            if found.is_damaged:  # first: points that read the new state ask for them at once
-                self._switch.keep_restorations(list(self._ledger.restorations.values()))
+            if missing:  # first: points that read the new state ask for them at once
+                self._keep_restorations(missing)
             epoch = self._switch.mend(choose, floor=self._ledger.epoch)
         except StoreUnreachable:
             raise
@@ -273,6 +341,8 @@ class Guardian:
             log.critical("the store was put right as change %d: %s", epoch, damage_words(found))
         else:
             log.info("vouched for the state as change %d", epoch)
+        if missing:
+            log.error("the store had lost %d restorations; they were put back", len(missing))
         return ""
 
     def _report(self, found: Mend, problem: str) -> None:

@@ -11,6 +11,7 @@ import logging
 import os
 import zlib
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -56,7 +57,7 @@ class Ledger:
         self._max_records = max_records
         self.records: dict[Target, Revocation] = {}
         self.restorations: dict[Target, Change] = {}
-        self._seen: dict[str, None] = {}  # change ids, the oldest first
+        self._seen: dict[Revocation, None] = {}  # kills as they were taken in, the oldest first
         self.epoch = 0
         self.is_new = not path.exists()
         self.damaged = 0
@@ -74,7 +75,7 @@ class Ledger:
                 " protected against a loss of the store; restore what is no longer needed"
             )
         self.records[record.target] = record
-        self._note_seen(record.change_id)
+        self._note_seen(record)
         self._append(b"set", epoch, encode_revocation(record))
 
     def put_all(self, records: Iterable[Revocation], epoch: int) -> None:
@@ -88,7 +89,7 @@ class Ledger:
         if new:
             self.records |= new
             for record in new.values():
-                self._note_seen(record.change_id)
+                self._note_seen(record)
             self.epoch = max(self.epoch, epoch)
             self._rewrite()
 
@@ -97,23 +98,27 @@ class Ledger:
         self.records.pop(target, None)
         self._append(b"clear", epoch, str(target).encode())
 
-    def lift(self, change: Change) -> None:
-        """Forget what people restored, and keep that they did; raises `DaemonError` if that cannot be written."""
-        self._take_lift(change)
-        self._append(b"lift", change.epoch, encode_change(change))
+    def lift(self, change: Change, epoch: int) -> None:
+        """Forget what people restored, and keep that they did; raises `DaemonError` if that cannot be written.
 
-    def has_seen(self, change_id: str) -> bool:
-        """Return whether a kill with that id was taken in before, among the last 10,000 and since the last start."""
-        return change_id in self._seen
+        What it lifted is what we held: the votes do not cover what the change itself says of it.
+        """
+        kept = replace(change, previous=self.records.get(change.target), signed_by="")
+        self._take_lift(kept)
+        self._append(b"lift", epoch, encode_change(kept))
+
+    def has_seen(self, record: Revocation) -> bool:
+        """Return whether this very kill was taken in before, among the last 10,000 and since the last start.
+
+        By its content, as which epoch ever: by its change id alone, whoever overhears one could use it up beforehand.
+        """
+        return _unnumbered(record) in self._seen
 
     def has_lifted(self, record: Revocation) -> bool:
-        """Return whether this very record is known to be restored."""
+        """Return whether this very record is known to be restored, among the last 10,000 restorations."""
         change = self.restorations.get(record.target)
-        return (
-            change is not None
-            and change.previous is not None
-            and change.previous.change_id == record.change_id
-        )
+        lifted = None if change is None else change.previous
+        return lifted is not None and _unnumbered(lifted) == _unnumbered(record)
 
     def note(self, epoch: int) -> None:
         """Take note that everything up to `epoch` was taken in; raises `DaemonError` if that cannot be written."""
@@ -159,9 +164,10 @@ class Ledger:
         """Return the restorations of what is not revoked again: reading one forgets what is kept of its target."""
         return [change for target, change in self.restorations.items() if target not in self.records]
 
-    def _note_seen(self, change_id: str) -> None:
-        self._seen.pop(change_id, None)
-        self._seen[change_id] = None
+    def _note_seen(self, record: Revocation) -> None:
+        record = _unnumbered(record)
+        self._seen.pop(record, None)
+        self._seen[record] = None
         if len(self._seen) > MAX_SEEN:
             del self._seen[next(iter(self._seen))]
 
@@ -201,12 +207,16 @@ class Ledger:
         if what == b"set":
             record = decode_revocation(data)
             self.records[record.target] = record
-            self._note_seen(record.change_id)
+            self._note_seen(record)
         elif what == b"lift":
             self._take_lift(decode_change(data))
         elif what == b"clear":
             self.records.pop(Target.parse(data.decode()), None)
         self.epoch = max(self.epoch, epoch)
+
+
+def _unnumbered(record: Revocation) -> Revocation:
+    return replace(record, epoch=0)
 
 
 def _line(what: bytes, epoch: int, content: bytes) -> bytes:

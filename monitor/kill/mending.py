@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Literal, NamedTuple
 
 from killswitch import Change, Keyring, Revocation, Snapshot, Target
-from killswitch.approvals import is_approved
+from killswitch.approvals import counted, is_approved, voters
 from killswitch.revocations import is_weaker
 from monitor.core.alerts import Alert, alert_id, switch_alert
 
@@ -94,6 +94,31 @@ def take(
     return "clear" if approved else "unproven"
 
 
+def approved_at_s(change: Change, keyring: Keyring | None) -> float:
+    """Return when the last vote was given that counts for a restoration, in seconds since 1970; 0 without enough."""
+    latest_s = 0.0
+    for lifts in {approval.petition.lifts for approval in change.approvals} if keyring else ():
+        if keyring and is_approved(keyring, change.target, lifts, change.approvals):
+            votes = counted(keyring, change.target, lifts, change.approvals)
+            latest_s = max([latest_s, *(vote.at_s for vote in votes)])
+    return latest_s
+
+
+def lacking(
+    ours: Iterable[Change], theirs: Mapping[Target, Change], keyring: Keyring | None
+) -> tuple[Change, ...]:
+    """Return those of our restorations in whose place the store has nothing, or nothing that was approved later."""
+    found = []
+    for change in ours:
+        other = theirs.get(change.target)
+        if other is None or (
+            other.approvals != change.approvals
+            and approved_at_s(other, keyring) <= approved_at_s(change, keyring)
+        ):
+            found.append(change)
+    return tuple(found)
+
+
 class Incident:
     """Makes one alert of what goes wrong in quick succession: the first at once, the rest together, later."""
 
@@ -161,4 +186,24 @@ def forgery_alert(forged: list[str], now_s: float) -> Alert:
         why="if it is not a colleague's, find out who can write to the store; restore what should run",
         about=BY,
         sentences=forged[:MAX_NAMED],
+    )
+
+
+def break_glass_alert(
+    change: Change, held: Revocation, keyring: Keyring | None, now_s: float
+) -> Alert | None:
+    """Return the alert about a restoration in which a recovery key voted; None if none did."""
+    votes = voters(keyring, held.target, held.change_id, change.approvals) if keyring else ()
+    used = [key.name for key in votes if key.role == "recovery"]
+    if not used:
+        return None
+    return switch_alert(
+        "break_glass",
+        alert_id(BY, change.change_id, "break_glass"),
+        now_s,
+        title=f"break-glass was used: {held.target} was restored by {change.by} with the recovery key {used[0]}",
+        expected="restored by as many operators as the quorum asks for",
+        why="two people look at what was done and why nobody was reachable; if nobody did it, the key is stolen",
+        about=BY,
+        sentences=(f"lifted: {held.describe()}", f"because: {change.reason}"),
     )

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import logging
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
-from killswitch import Guard, Keyring, Petition, PublicKey, Revoked, Signer, Switch, Target, approve
-from killswitch.codec import encode_revocation
+from benchmarks.faults import Proxy
+from killswitch import Change, Guard, Keyring, Petition, PublicKey, Revoked, Signer, Switch, Target, approve
+from killswitch.codec import decode_change, encode_revocation
+from killswitch.drill import run_drill
 from monitor.core.alerts import Alert
 from monitor.kill import guardian as module
 from monitor.kill.guardian import Guardian
@@ -409,3 +413,183 @@ def test_a_replayed_kill_that_people_restored_is_taken_out_again_and_points_let_
     until(lambda: not refuses(guard, agent="a"))
     assert "store_damaged" in store.verdicts()
     guard.close()
+
+
+def heard(store: Watched, change: Change) -> None:
+    """As it comes from the follower, without a look."""
+    store.guardian.note_change(change)
+    store.guardian._take_noted()
+
+
+def last_change(store: Watched) -> Change:
+    [change] = store.switch.changes(store.switch.epoch() - 1, 1)
+    return change
+
+
+def test_a_kill_ahead_of_what_we_know_is_safe_at_once_and_what_is_between_is_still_read(
+    store: Watched,
+) -> None:
+    store.switch.revoke(B, **WHY)
+    store.switch.revoke(A, **WHY)
+    epoch = store.guardian._ledger.epoch
+    heard(store, last_change(store))
+    assert (store.kept(), store.guardian._ledger.epoch) == ({"a"}, epoch)
+    store.intruder.hdel(STATE, "agent:a")
+    store.guardian.look()
+    assert set(store.revoked()) == {"a", "b"} == store.kept()
+
+
+def test_a_kill_heard_ahead_and_restored_since_is_not_revived_by_reading_it_once_more(store: Watched) -> None:
+    store.switch.revoke(B, **WHY)
+    store.switch.revoke(A, **WHY)
+    heard(store, last_change(store))
+    store.restore(A)
+    heard(store, last_change(store))
+    assert store.kept() == set()
+    assert not store.guardian.look().is_damaged
+    assert set(store.revoked()) == {"b"} == store.kept()
+
+
+def test_a_replayed_kill_that_people_restored_does_not_come_back(store: Watched) -> None:
+    """Neither as the next change nor as one of long ago, nor after a restart of the daemon."""
+    store.switch.revoke(A, **WHY)
+    old = last_change(store)
+    store.guardian.look()
+    store.restore(A)
+    store.guardian.look()
+    for guardian in (store.guardian, store.new_guardian()):
+        for epoch in (old.epoch, guardian._ledger.epoch + 1, guardian._ledger.epoch + 7):
+            guardian.note_change(replace(old, epoch=epoch))
+            guardian._take_noted()
+            assert guardian._ledger.records == {}
+    assert not store.guardian.look().is_damaged
+
+
+def test_an_intruder_who_overhears_a_change_id_cannot_have_the_kill_ignored(store: Watched) -> None:
+    """The notice says it a moment before the kill is written."""
+    store.intruder.delete("killcord:epoch", HEAD, "killcord:log")
+    store.guardian._ledger.note(50)
+    with Switch(store.server.url) as other:
+        other.revoke(A, **WHY)
+        [kill] = other.changes(0, 1)
+    assert kill.new is not None
+    heard(store, replace(kill, target=B, new=replace(kill.new, target=B)))
+    heard(store, kill)
+    assert store.kept() == {"a", "b"}
+
+
+def test_a_point_that_missed_a_restoration_hears_of_it_though_everything_was_taken(store: Watched) -> None:
+    store.switch.revoke(A, **WHY)
+    store.guardian.look()
+    proxy = Proxy(store.server.port)
+    with Guard.connect(proxy.url, keyring=store.keyring, name="away", lease_s=30) as guard:
+        assert refuses(guard, agent="a")
+        proxy.silence_all()
+        store.restore(A)
+        store.guardian.look()
+        again = store.new_guardian()  # the restoration is on the daemon's disk
+        store.intruder.flushall()
+        again.look()
+        proxy.reset()
+        proxy.speak()
+        until(lambda: not refuses(guard, agent="a"), 20)
+    assert store.revoked() == {}
+    proxy.close()
+
+
+@pytest.mark.parametrize("spoiled", [None, "string", "junk", "older"])
+def test_restorations_that_were_taken_out_of_the_store_are_put_back(
+    store: Watched, spoiled: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    restored, field = "killcord:restored", "agent:a"
+    for _ in range(2):
+        store.switch.revoke(A, **WHY)
+        store.guardian.look()
+        older = store.intruder.hget(restored, field)
+        store.restore(A)
+        store.guardian.look()
+    ours = store.intruder.hget(restored, field)
+    epoch = store.switch.epoch()
+    assert not store.guardian.look().is_damaged
+    assert store.switch.epoch() == epoch, "nothing is written while nothing is missing"
+    store.intruder.delete(restored)
+    if spoiled == "string":
+        store.intruder.set(restored, "x")
+    elif spoiled:
+        store.intruder.hset(restored, field, "junk" if spoiled == "junk" else older)
+    for _ in range(2):
+        store.guardian.look()
+    assert decode_change(store.intruder.hget(restored, field)).approvals == decode_change(ours).approvals
+    assert store.switch.epoch() > epoch, "points look again"
+    assert "put back" in caplog.text
+    assert store.alerts == []
+
+
+def test_a_restorations_key_of_another_type_keeps_nothing_from_being_put_right(store: Watched) -> None:
+    for target in (A, B):
+        store.switch.revoke(target, **WHY)
+        store.guardian.look()
+    store.restore(B)
+    store.guardian.look()
+    store.intruder.flushall()
+    store.intruder.set("killcord:restored", "x")
+    store.guardian.look()
+    assert store.revoked() == {"a": "revoke"}
+
+
+def test_the_restorations_are_looked_for_in_turn(store: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RESTORATIONS_A_LOOK", 2)
+    monkeypatch.setattr(module, "PAGE", 2)
+    targets = [Target("agent", f"x-{number}") for number in range(5)]
+    for target in targets:
+        store.switch.revoke(target, **WHY)
+        store.guardian.look()
+        store.restore(target)
+        store.guardian.look()
+    store.intruder.hdel("killcord:restored", *map(str, targets[2:]))
+    for _ in range(3):
+        store.guardian.look()
+    assert store.switch.restorations(targets).keys() == set(targets)
+
+
+def test_break_glass_is_told_once(store: Watched) -> None:
+    safe = Signer.generate("safe")
+    keys = (*store.keyring.keys, PublicKey.of(safe, "recovery"))
+    keyring = Keyring(2, keys, {"*": 1})
+    store.switch.use_keyring(keyring)
+    store.guardian.look()
+    store.switch.revoke(A, **WHY)
+    store.guardian.look()
+    with Switch(store.server.url, signer=safe, keyring=keyring) as switch:
+        switch.restore(A, reason="INC-42, nobody reachable", by="carol")
+    change = last_change(store)
+    for _ in range(3):
+        store.guardian.look()
+        heard(store, change)
+    assert store.verdicts() == ["break_glass"]
+    assert "agent:a was restored by carol with the recovery key safe" in store.alerts[0].title
+    assert any("INC-42" in reason.sentence for reason in store.alerts[0].reasons)
+
+
+def test_a_canary_that_a_drill_restored_is_never_put_back(store: Watched) -> None:
+    with Guard.connect(store.server.url, keyring=store.keyring, name="p1"):
+        with store.new_guardian() as guardian:
+            stop = threading.Event()
+
+            def follow() -> None:
+                store.switch.follow(
+                    0, guardian.note_change, lambda ack: None, stop, None, lambda gap: guardian.wake()
+                )
+
+            follower = threading.Thread(target=follow)
+            follower.start()
+            for _ in range(3):
+                assert run_drill(store.switch, by="test").problem == ""
+                store.intruder.flushall()
+                until(lambda: store.switch.snapshot().certified)
+                assert store.revoked() == {}
+            stop.set()
+            follower.join(10)
+            until(lambda: guardian._ledger.records == {})
+        assert guardian.mended == 0
+    assert "store_damaged" not in store.verdicts()

@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 
 from killswitch import Change, Keyring, Petition, PublicKey, Revocation, Signer, Snapshot, Target, approve
 from killswitch.revocations import LEVELS, Level, is_weaker
-from monitor.kill.mending import QUIET_S, Incident, damage_alert, forgery_alert, mend, names, take
+from monitor.kill.mending import (
+    QUIET_S,
+    Incident,
+    break_glass_alert,
+    damage_alert,
+    forgery_alert,
+    lacking,
+    mend,
+    names,
+    take,
+)
 
 NOW_S = 1_000.0
 A, B = Target("agent", "a"), Target("agent", "b")
@@ -154,6 +164,44 @@ def test_what_has_run_out_may_be_swept_up_by_anybody() -> None:
 def test_without_a_keyring_the_store_is_believed() -> None:
     assert take(made(), change(None, "restore"), None, NOW_S) == "clear"
     assert take(None, change(None, "restore"), None, NOW_S) == "nothing"
+
+
+# -- restorations -------------------------------------------------------------------------------------------------
+
+
+def voted(at_s: float, *voters: Signer, target: Target = A) -> Change:
+    petition = Petition("p-1", target, f"c-{at_s}", "we talked", "alice", at_s + 60, at_s)
+    approvals = tuple(approve(petition, voter, at_s) for voter in voters)
+    return Change(6, "c-6", "restore", target, None, None, "because", "alice", at_s, approvals)
+
+
+def test_restorations_that_the_store_does_not_have_are_lacking() -> None:
+    ours = voted(5.0, ALICE, BOB)
+    other = voted(5.0, ALICE, BOB, target=B)
+    assert lacking([ours, other], {A: ours}, KEYRING) == (other,)
+    assert lacking([ours], {A: ours}, None) == ()
+
+
+def test_only_a_later_restoration_that_people_approved_stays_in_the_place_of_ours() -> None:
+    ours = voted(5.0, ALICE, BOB)
+    assert lacking([ours], {A: voted(6.0, ALICE, BOB)}, KEYRING) == ()
+    for worse in (voted(4.0, ALICE, BOB), voted(6.0, ALICE), voted(6.0, ALICE, DAEMON), voted(6.0)):
+        assert lacking([ours], {A: worse}, KEYRING) == (ours,)
+
+
+def test_break_glass_is_told_of_whoever_else_voted_and_only_then() -> None:
+    safe = Signer("safe", bytes([9]) * 32)
+    keyring = Keyring(1, (*KEYRING.keys, PublicKey.of(safe, "recovery")), {"*": 2})
+    for votes in ([safe], [ALICE, BOB, safe]):
+        alert = break_glass_alert(change(None, "restore", *votes), made(), keyring, NOW_S)
+        assert alert is not None
+        assert (alert.verdict, alert.severity) == ("break_glass", "critical")
+        assert alert.title.startswith("break-glass was used: agent:a was restored by alice")
+        assert "safe" in alert.title
+    assert break_glass_alert(change(None, "restore", ALICE, BOB), made(), keyring, NOW_S) is None
+    other = change(None, "restore", safe, lifts="c-0")
+    assert break_glass_alert(other, made(), keyring, NOW_S) is None
+    assert break_glass_alert(change(None, "restore", safe), made(), None, NOW_S) is None
 
 
 # -- telling people -----------------------------------------------------------------------------------------------
