@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 import redis
 
+from benchmarks.faults import Proxy
 from killswitch import Guard, Keyring, PublicKey, Revoked, Signer, StoreRefused, Switch, Target
 from monitor.kill.keys import keep_keyring, open_keys
 from monitor.state_dir import StateDir
@@ -48,6 +50,10 @@ def pending(daemon: RunningDaemon) -> float:
 
 def guarded(daemon: RunningDaemon, **options: Any) -> Guard:
     return Guard.connect(daemon.redis_url, keyring=Keyring.load(daemon.state / "keyring.json"), **options)
+
+
+def verdicts(daemon: RunningDaemon) -> list[str]:
+    return [str(alert["verdict"]) for alert in daemon.get("/v1/alerts")["alerts"]]
 
 
 def switch_alerts(daemon: RunningDaemon) -> list[dict[str, Any]]:
@@ -137,6 +143,60 @@ def test_a_robbed_store_is_put_right_while_points_keep_refusing(
     assert "lost 1 revocation;" in alert["title"]
 
 
+@pytest.mark.parametrize("outage", ["restart", "frozen", "killed"])
+def test_a_point_that_starts_after_a_theft_and_an_outage_soon_allows_who_is_not_revoked(
+    daemon: RunningDaemon, server: Server, outage: str
+) -> None:
+    """However long the outage held up the daemon, it does not hold up the mending after it."""
+    assert daemon.request("POST", "/v1/revocations", KILL)[1]["applied"]
+    daemon.wait_for(lambda: "agent:x" in (daemon.state / "revocations").read_text(), "the daemon's copy")
+    with redis.Redis.from_url(server.url) as intruder:
+        intruder.hdel("killcord:state", "agent:x")
+        if outage == "frozen":
+            server.pause()
+            threading.Event().wait(1.0)  # long enough for a look to be stuck in it
+            server.resume()
+            intruder.hdel("killcord:state", "agent:x")
+    if outage == "killed":
+        server.kill()
+        server.start()
+    else:
+        server.restart()
+    with guarded(daemon, name="fresh", wait=False) as guard:
+        daemon.wait_for(lambda: not refuses(guard, agent="bystander"), "the bystander to be allowed", 5.0)
+        assert refuses(guard, agent="x")
+
+
+def test_the_recovery_key_is_told_of_and_its_restoration_survives_a_theft(
+    tmp_path: Path, server: Server
+) -> None:
+    state = StateDir(tmp_path / "state")
+    keys, alice, safe = open_keys(state), Signer.generate("alice"), Signer.generate("safe")
+    assert keys.keyring is not None
+    enrolled = PublicKey.of(alice, "operator"), PublicKey.of(safe, "recovery")
+    keep_keyring(state, Keyring(1, (*keys.keyring.keys, *enrolled), {"*": 1}))
+    proxy = Proxy(server.port)
+    with RunningDaemon(state.path, redis=server.url) as daemon:
+        keyring = Keyring.load(state.path / "keyring.json")
+        assert daemon.request("POST", "/v1/revocations", KILL)[1]["applied"]
+        with Guard.connect(proxy.url, keyring=keyring, lease_s=60) as away:
+            assert refuses(away, agent="x")
+            proxy.silence_all()
+            with Switch(server.url, signer=safe, keyring=keyring) as switch:
+                switch.restore(Target("agent", "x"), reason="INC-42", by="carol")
+            daemon.wait_for(lambda: "break_glass" in verdicts(daemon), "the alert")
+            daemon.kill()
+            with redis.Redis.from_url(server.url) as intruder:
+                intruder.flushall()
+            daemon.start()
+            proxy.reset()
+            proxy.speak()
+            daemon.wait_for(lambda: not refuses(away, agent="x"), "the point to hear of the restoration")
+        assert verdicts(daemon).count("break_glass") == 1
+        assert revoked(daemon) == set()
+    proxy.close()
+
+
 def test_a_store_that_was_emptied_while_the_daemon_was_down_is_put_right_at_its_start(
     daemon: RunningDaemon, server: Server
 ) -> None:
@@ -156,7 +216,7 @@ def test_restored_by_the_daemon_stays_restored_through_all_of_it(
     daemon.request("POST", "/v1/revocations", KILL)
     status, answer = daemon.request("POST", "/v1/restorations", KILL)
     assert (status, answer["applied"]) == (200, True)
-    daemon.wait_for(lambda: " clear " in (daemon.state / "revocations").read_text(), "the daemon's copy")
+    daemon.wait_for(lambda: " lift " in (daemon.state / "revocations").read_text(), "the daemon's copy")
     epoch = daemon.get("/v1/revocations")["epoch"]
     with redis.Redis.from_url(server.url) as intruder:
         intruder.flushall()
