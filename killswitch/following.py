@@ -44,6 +44,7 @@ class Listeners:
     on_ack: Callable[[Ack], None]
     on_connected: Callable[[], None] | None
     on_gap: Callable[[Gap], None] | None
+    on_late: Callable[[Change], None] | None = None
 
 
 class Following:
@@ -124,8 +125,10 @@ class Following:
             return  # a change of a later version stays in the log and is reported as a gap by the next one
         if change.epoch == self.epoch + 1:
             self._deliver(change)
-        else:
-            self._catch_up(store)
+            return
+        if change.epoch <= self.epoch and self.listeners.on_late is not None:
+            self.listeners.on_late(change)
+        self._catch_up(store)
 
     def _catch_up(self, store: Store) -> None:
         """Read the log from our epoch to its end; report what is not there."""

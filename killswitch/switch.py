@@ -273,16 +273,18 @@ class Switch:
         stop: threading.Event,
         on_connected: Callable[[], None] | None = None,
         on_gap: Callable[[Gap], None] | None = None,
+        on_late: Callable[[Change], None] | None = None,
     ) -> None:
         """Call `on_change` for every change after `after_epoch`, in order and once, until `stop` is set.
 
         Blocks; reconnects for ever and catches up from the log. `on_ack` is called for acknowledgements as
         they come (those sent while disconnected are lost; :meth:`points` has the state). `on_connected` is
         called whenever it has caught up after (re)connecting, `on_gap` when the log no longer holds what is
-        missing: take a :meth:`snapshot` then. What a callback raises ends the call. Stops within about a
-        second.
+        missing: take a :meth:`snapshot` then. `on_late` is called for a push under an epoch that was passed already:
+        read from the log before, or another change, because the store had lost its count. What a callback raises ends
+        the call. Stops within about a second.
         """
-        listeners = Listeners(on_change, on_ack, on_connected, on_gap)
+        listeners = Listeners(on_change, on_ack, on_connected, on_gap, on_late)
         following = Following(
             self.url,
             self.keys,

@@ -47,7 +47,7 @@ def following(services: Services, guardian: Guardian) -> Iterator[None]:
 
     thread = threading.Thread(
         target=services.switch.follow,
-        args=(services.engine.epoch, on_change, on_ack, stop, None, on_gap),
+        args=(services.engine.epoch, on_change, on_ack, stop, None, on_gap, guardian.note_change),
         name="follow-store",
         daemon=True,
     )

@@ -230,3 +230,23 @@ def test_nobody_needs_to_hear_of_gaps_and_connections(
     switch.follow(0, take, lambda ack: None, stop)
     assert heard == [2]
     assert "changes 1 to 1 are not in the log" in caplog.text
+
+
+def test_a_kill_under_an_epoch_that_was_passed_already_is_not_dropped_silently(
+    own: Server, prefix: str
+) -> None:
+    """A store was emptied, and somebody who does not know better begins counting anew."""
+    late: list[Change] = []
+    stop, connected = threading.Event(), threading.Event()
+    with Switch(own.url, prefix=prefix) as switch, Switch(own.url, prefix=prefix) as other:
+        switch.revoke(BOT, **WHY)
+        arguments = (1, lambda change: None, lambda ack: None, stop, connected.set, None, late.append)
+        thread = threading.Thread(target=switch.follow, args=arguments)
+        thread.start()
+        assert connected.wait(5)
+        with redis.Redis.from_url(own.url) as client:
+            client.flushall()
+        other.revoke(Target("agent", "other"), **WHY)
+        until(lambda: [change.target.value for change in late] == ["other"])
+        stop.set()
+        thread.join(5)
