@@ -19,7 +19,9 @@ from uuid import uuid4
 
 import pytest
 
-from killswitch import Guard, Revoked
+from killswitch import Guard, Keyring, PublicKey, Revoked, Signer
+from monitor.kill.keys import keep_keyring, open_keys
+from monitor.state_dir import StateDir
 from tests.monitor import browser as driver
 
 DASHBOARD = Path(__file__).parents[2] / "monitor" / "dashboard"
@@ -456,6 +458,28 @@ def test_the_daemon_refuses_a_kill_without_a_reason_too(daemon: Daemon) -> None:
     with refusal.value as answer:
         assert answer.code == 422
         assert json.load(answer)["field"] == "reason"
+
+
+@pytest.mark.browser
+def test_a_restoration_that_others_have_to_agree_to_says_how_many(
+    chrome: driver.Browser, tmp_path: Path
+) -> None:
+    state = StateDir(tmp_path / "state")
+    keyring = open_keys(state).keyring
+    assert keyring is not None
+    operators = (PublicKey.of(Signer.generate(name), "operator") for name in ("alice", "bob"))
+    keep_keyring(state, Keyring(1, (*keyring.keys, *operators), {"*": 2}))
+    with _daemon(state.path) as daemon, _signed_in(chrome, daemon) as page:
+        daemon.act("thief")
+        daemon.call("POST", "/v1/revocations", {"target": "agent:thief", "reason": "it steals"})
+        page.wait(_exists(_row("thief") + "[data-cut=revoke]"))
+        _open_panel(page, "thief", "restore")
+        page.type("it was a test")
+        page.click("#panel-submit")
+        page.wait("document.querySelector('#panel-problem').innerText.startsWith('Not done: ')")
+        assert "restoring agent:thief needs 2 more approvals" in page.text("#panel-problem")
+        assert page.run("document.querySelector('#panel-reason').value") == "it was a test"
+        assert set(daemon.revoked()) == {"agent:thief"}
 
 
 @pytest.mark.browser
