@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from killswitch.approvals import Approval, Petition, approve
-from killswitch.keyring import Keyring, PublicKey
-from killswitch.signing import Signer
 from killswitch.targets import Target
+from killswitch.trust.approvals import Approval, Petition, approve
+from killswitch.trust.keyring import Keyring, PublicKey
+from killswitch.trust.signing import Signer
 from monitor.kill.keys import KEY_FILE, KEYRING_FILE
 
 OPERATORS: Final = ("alice", "bob")

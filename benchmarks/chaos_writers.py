@@ -22,7 +22,7 @@ from benchmarks.chaos_judge import Kill
 from benchmarks.chaos_keys import Keys
 from benchmarks.chaos_world import ROOT, World
 from killswitch import KillswitchError, Outcome, Switch, Target
-from killswitch.approvals import Approval
+from killswitch.trust.approvals import Approval
 
 How = Literal["switch", "http", "cli"]
 Answer = Literal["confirmed", "pending", "unknown"]

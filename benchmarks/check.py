@@ -8,8 +8,9 @@ from typing import Any
 import redis
 
 from benchmarks.series import Action, fresh_ns, hot_ns, look_up_all
-from killswitch import Guard, Target, codec
+from killswitch import Guard, Target
 from killswitch.revocations import Revocation
+from killswitch.storage import codec
 
 FOUR = "check(agent='bot', session='run-42', tool='send_money', human='alice@example.com')"
 

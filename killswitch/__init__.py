@@ -10,7 +10,6 @@ By hand or from the daemon::
     Switch("redis://localhost:6379").revoke(Target.parse("agent:billing-bot"), reason="…", by="alice")
 """
 
-from killswitch.approvals import Approval, Petition, approve
 from killswitch.errors import (
     ApprovalNeeded,
     BadKey,
@@ -31,18 +30,19 @@ from killswitch.errors import (
     UnknownRevocation,
     UnprovenState,
 )
-from killswitch.following import Gap
 from killswitch.guard import Guard, GuardStatus
-from killswitch.journal import Journal
-from killswitch.keyring import Keyring, PublicKey, SignedKeyring
-from killswitch.points import Ack, Containment, PointLatency, PointStatus
+from killswitch.registry.points import Ack, Containment, PointLatency, PointStatus
 from killswitch.revocations import Change, Level, Revocation
-from killswitch.signing import Signer
-from killswitch.snapshots import Snapshot
+from killswitch.running.watch import Watch
+from killswitch.storage.following import Gap
+from killswitch.storage.journal import Journal
+from killswitch.storage.snapshots import Snapshot
+from killswitch.storage.writer import Outcome
 from killswitch.switch import Switch
 from killswitch.targets import KINDS, Kind, Target
-from killswitch.watch import Watch
-from killswitch.writer import Outcome
+from killswitch.trust.approvals import Approval, Petition, approve
+from killswitch.trust.keyring import Keyring, PublicKey, SignedKeyring
+from killswitch.trust.signing import Signer
 
 __all__ = [
     "KINDS",

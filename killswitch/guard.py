@@ -19,16 +19,16 @@ from killswitch.errors import (
     StepUpRequired,
     StoreUnreachable,
 )
-from killswitch.follower import Follower
-from killswitch.judgement import Names, judge, named, touches, touches_version
-from killswitch.keyring import Keyring
-from killswitch.points import PointRecord
-from killswitch.registration import default_name, point_record
+from killswitch.point.follower import Follower
+from killswitch.point.judgement import Names, judge, named, touches, touches_version
+from killswitch.point.registration import default_name, point_record
+from killswitch.point.sentinel import Sentinel
+from killswitch.registry.points import PointRecord
 from killswitch.revocations import Revocation
-from killswitch.sentinel import Sentinel
-from killswitch.store import PREFIX, Keys
+from killswitch.running.watch import Watch
+from killswitch.storage.store import PREFIX, Keys
 from killswitch.targets import Kind, Target
-from killswitch.watch import Watch
+from killswitch.trust.keyring import Keyring
 
 DEFAULT_LEASE_S: Final = 5.0
 
@@ -125,7 +125,7 @@ class Guard:
         serves : sequence of str, optional
             What acts behind this point, as targets are written ("agent:billing-bot"); for people to read.
         sentinel : Path, optional
-            A file on this host that stops what it names, without any network; see :mod:`killswitch.sentinel`.
+            A file on this host that stops what it names, without any network; see :mod:`killswitch.point.sentinel`.
 
         Raises
         ------

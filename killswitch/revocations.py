@@ -22,9 +22,9 @@ import math
 from dataclasses import dataclass
 from typing import Final, Literal, cast, get_args
 
-from killswitch.approvals import Approval
 from killswitch.errors import InvalidRequest
 from killswitch.targets import Target
+from killswitch.trust.approvals import Approval
 
 Level = Literal["step_up", "suspend", "revoke"]
 ChangeKind = Literal["step_up", "suspend", "revoke", "restore", "expire"]

@@ -7,21 +7,21 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from typing import Self
 
-from killswitch.approvals import Approval
-from killswitch.certification import Certifier
 from killswitch.clocks import lease_clock_s, wall_s
-from killswitch.containment import AckWait
 from killswitch.errors import InvalidRequest, JournalError, StoreRefused, StoreUnreachable
-from killswitch.following import Following, Gap, Listeners
-from killswitch.journal import Journal
-from killswitch.keyring import Keyring, SignedKeyring
-from killswitch.points import Ack, Containment, PointStatus, Registry
+from killswitch.registry.containment import AckWait
+from killswitch.registry.points import Ack, Containment, PointStatus, Registry
 from killswitch.revocations import LEVELS, Change, Level, Request, Revocation
-from killswitch.signing import Signer
-from killswitch.snapshots import Snapshot
-from killswitch.store import PREFIX, Keys, Store
+from killswitch.storage.following import Following, Gap, Listeners
+from killswitch.storage.journal import Journal
+from killswitch.storage.snapshots import Snapshot
+from killswitch.storage.store import PREFIX, Keys, Store
+from killswitch.storage.writer import Outcome, Writer, pending
 from killswitch.targets import Target
-from killswitch.writer import Outcome, Writer, pending
+from killswitch.trust.approvals import Approval
+from killswitch.trust.certification import Certifier
+from killswitch.trust.keyring import Keyring, SignedKeyring
+from killswitch.trust.signing import Signer
 
 
 class Switch:

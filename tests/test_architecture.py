@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "killswitch": {"killswitch", "redis"},
 }
 # Signatures are ten times as fast with it and the same without it; nobody is asked to install it.
-MAY_ALSO = {"killswitch/ed25519.py": {"cryptography"}}
+MAY_ALSO = {"killswitch/trust/ed25519.py": {"cryptography"}}
 
 
 def modules(room: str) -> list[Path]:

@@ -27,9 +27,9 @@ from killswitch import (
     Switch,
     approve,
 )
-from killswitch.approvals import counted, missing, voters
-from killswitch.links import Link
-from killswitch.petitions import OpenPetition, Petitions
+from killswitch.storage.links import Link
+from killswitch.trust.approvals import counted, missing, voters
+from killswitch.trust.petitions import OpenPetition, Petitions
 from monitor.cli.asking import clock_time, shown
 from monitor.cli.main import REFUSED
 from monitor.cli.outcome import change_and_tell, keys_of, open_switch, store_url

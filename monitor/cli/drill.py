@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from killswitch import InvalidRequest, Keyring, Switch
-from killswitch.drill import run_drill
-from killswitch.drill_record import Drill, read_evidence
+from killswitch.drills.drill import run_drill
+from killswitch.drills.drill_record import Drill, read_evidence
 from killswitch.errors import BadRecord
 from monitor.cli.main import DONE, REFUSED
 from monitor.cli.outcome import is_the_daemons_store, keys_of, store_url

@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from killswitch import Guard, InvalidRequest
-from killswitch.cgroups import Cgroup
-from killswitch.keeper import Keeper
-from killswitch.keyring import Keyring
-from killswitch.points import MAX_SERVED_CHARS
-from killswitch.processes import can_walk
-from killswitch.stop_report import StopReport, save
-from killswitch.supervision import Ending, Supervision
-from killswitch.supervisor import Supervisor
-from killswitch.terminals import Terminal
+from killswitch.registry.points import MAX_SERVED_CHARS
+from killswitch.supervise.cgroups import Cgroup
+from killswitch.supervise.keeper import Keeper
+from killswitch.supervise.processes import can_walk
+from killswitch.supervise.stop_report import StopReport, save
+from killswitch.supervise.supervision import Ending, Supervision
+from killswitch.supervise.supervisor import Supervisor
+from killswitch.supervise.terminals import Terminal
+from killswitch.trust.keyring import Keyring
 from monitor.cli.outcome import is_the_daemons_store, point_url
 from monitor.kill.keys import KEYRING_FILE
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from killswitch import BadKey, BadRecord, InvalidRequest, Keyring, PublicKey, SignedKeyring, Signer, Switch
-from killswitch.keyring import ANY_KIND, MAX_KEYRING_BYTES
+from killswitch.trust.keyring import ANY_KIND, MAX_KEYRING_BYTES
 from monitor.cli.asking import ask, has_terminal
 from monitor.cli.main import DONE, REFUSED
 from monitor.cli.outcome import keys_of, open_switch

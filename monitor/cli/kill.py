@@ -9,8 +9,8 @@ import uuid
 from typing import Any
 
 from killswitch import InvalidRequest, Target
-from killswitch.journal import Drained, Journal
 from killswitch.revocations import Request
+from killswitch.storage.journal import Drained, Journal
 from monitor.cli.asking import ask, has_terminal
 from monitor.cli.main import DONE, REFUSED
 from monitor.cli.outcome import change_and_tell, open_switch

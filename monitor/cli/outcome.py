@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from killswitch import Ack, BadKey, Containment, Keyring, Outcome, Signer, Switch
-from killswitch.journal import Journal
+from killswitch.storage.journal import Journal
 from monitor.cli.main import DONE, REFUSED
 from monitor.errors import DaemonError
 from monitor.kill.keys import KEYRING_FILE, Keys, known_keys

@@ -6,7 +6,7 @@ import argparse
 import time
 
 from killswitch import Petition, Signer, Target, approve
-from killswitch.approvals import missing
+from killswitch.trust.approvals import missing
 from monitor.cli.ballot import Ballot, open_ballot, vote_and_carry_out
 from monitor.cli.outcome import change_and_tell, keys_of
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from killswitch import PointStatus, Revocation, Switch, Target
-from killswitch.drill_record import Drill
+from killswitch.drills.drill_record import Drill
 from monitor.cli.drill import LOG_FILE
 from monitor.cli.main import DONE, REFUSED
 from monitor.cli.outcome import is_the_daemons_store, store_url

@@ -22,7 +22,7 @@ import msgspec
 
 from detectors import STATE_VERSION
 from killswitch import Change
-from killswitch.codec import decode_change, encode_change
+from killswitch.storage.codec import decode_change, encode_change
 from monitor.config import Config
 from monitor.core.alerts import refused_kill_alert
 from monitor.core.pipeline import Outcomes, Pipeline, RevocationRequest

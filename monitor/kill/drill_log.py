@@ -1,6 +1,6 @@
 """Every drill's evidence, one line each, durable: what the report's trend, the metrics and an auditor read.
 
-A line is one JSON object whose ``evidence`` is the sealed statement as ``killswitch.drill_record`` makes it, so that
+A line is one JSON object whose ``evidence`` is the sealed statement as ``killswitch.drills`` makes it, so that
 each drill can be verified by itself years later. The daemon and the command line append to the same file.
 """
 
@@ -12,10 +12,10 @@ import os
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from killswitch.drill_record import Drill, encode, evidence, read_evidence
+from killswitch.drills.drill_record import Drill, encode, evidence, read_evidence
 from killswitch.errors import BadRecord
-from killswitch.keyring import Keyring
-from killswitch.signing import Signer
+from killswitch.trust.keyring import Keyring
+from killswitch.trust.signing import Signer
 
 log = logging.getLogger("killcord.drills")
 

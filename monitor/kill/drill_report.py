@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
 
-from killswitch.drill_record import Drill, PointResult
+from killswitch.drills.drill_record import Drill, PointResult
 from monitor.kill.drill_log import KeptDrill
 
 QUESTION: Final = "Can you kill an agent's access in under 60 seconds?"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from html import escape
 
-from killswitch.drill_record import Drill, PointResult
+from killswitch.drills.drill_record import Drill, PointResult
 from monitor.kill.drill_report import NOT_COVERED, QUESTION, VERIFY, Report, at, ms, said
 
 _STEP, _HEIGHT = 32, 72  # of the trend's bars, in the units of the drawing

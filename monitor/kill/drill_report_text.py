@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from killswitch.drill_record import Drill, PointResult
+from killswitch.drills.drill_record import Drill, PointResult
 from monitor.kill.drill_report import NOT_COVERED, QUESTION, VERIFY, Report, at, ms, said
 
 _ESCAPED = str.maketrans(

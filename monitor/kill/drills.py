@@ -13,8 +13,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from killswitch.drill import run_drill
-from killswitch.drill_record import Drill
+from killswitch.drills.drill import run_drill
+from killswitch.drills.drill_record import Drill
 from monitor.core.alerts import Alert, alert_id, switch_alert
 from monitor.kill.drill_log import DrillLog
 from monitor.kill.readiness import newcomers

@@ -13,8 +13,8 @@ import time
 
 from killswitch import StoreUnreachable, Switch
 from killswitch.errors import JournalError
-from killswitch.journal import Drained, Journal, drain
 from killswitch.revocations import LEVELS, Request
+from killswitch.storage.journal import Drained, Journal, drain
 
 log = logging.getLogger("killcord.journal")
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from killswitch import BadRecord, Change, InvalidTarget, Revocation, Target
-from killswitch.codec import decode_change, decode_revocation, encode_change, encode_revocation
+from killswitch.storage.codec import decode_change, decode_revocation, encode_change, encode_revocation
 from monitor.errors import DaemonError
 from monitor.state_dir import write_private
 

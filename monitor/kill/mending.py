@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Literal, NamedTuple
 
 from killswitch import Change, Keyring, Revocation, Snapshot, Target
-from killswitch.approvals import counted, is_approved, voters
 from killswitch.revocations import is_weaker
+from killswitch.trust.approvals import counted, is_approved, voters
 from monitor.core.alerts import Alert, alert_id, switch_alert
 
 QUIET_S: Final = 30.0  # what goes wrong within this time of an alert belongs to its incident

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from killswitch import PointStatus
-from killswitch.drill_record import Drill
+from killswitch.drills.drill_record import Drill
 
 STALE_INTERVALS: Final = 2  # a drill older than so many intervals proves nothing about today
 MAX_NAMED: Final = 3

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from killswitch import Ack, Change
-from killswitch.approvals import is_canary
+from killswitch.trust.approvals import is_canary
 from monitor.live.feed import now_text
 
 MAX_CHANGES = 1000

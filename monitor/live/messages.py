@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from killswitch import Change
-from killswitch.approvals import is_canary
+from killswitch.trust.approvals import is_canary
 from monitor.core.alerts import Alert
 from monitor.live.feed import now_text
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from killswitch.processes import can_walk
+from killswitch.supervise.processes import can_walk
 
 ROOT = Path(__file__).resolve().parents[2]
 

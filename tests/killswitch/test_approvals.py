@@ -21,8 +21,8 @@ from killswitch import (
     approve,
     revocations,
 )
-from killswitch import approvals as module
-from killswitch.approvals import CANARY_PREFIX, is_approved, is_canary, missing, voters
+from killswitch.trust import approvals as module
+from killswitch.trust.approvals import CANARY_PREFIX, is_approved, is_canary, missing, voters
 from tests.killswitch.keys import DAEMON, PEOPLE, RECOVERY, STRANGER, keyring, keyrings
 from tests.killswitch.records import targets, words
 from tests.killswitch.test_codec import json_values

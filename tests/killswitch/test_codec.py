@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from killswitch import BadRecord, Change, Petition, Revocation, Target, approve
-from killswitch.codec import (
+from killswitch.registry.points import Ack, PointRecord, decode_ack, decode_point, encode
+from killswitch.revocations import MAX_BY_CHARS, MAX_EVIDENCE, MAX_ID_CHARS, MAX_REASON_CHARS
+from killswitch.storage.codec import (
     MAX_APPROVALS,
     MAX_NOTICE_BYTES,
     decode_change,
@@ -20,8 +22,6 @@ from killswitch.codec import (
     encode_notice,
     encode_revocation,
 )
-from killswitch.points import Ack, PointRecord, decode_ack, decode_point, encode
-from killswitch.revocations import MAX_BY_CHARS, MAX_EVIDENCE, MAX_ID_CHARS, MAX_REASON_CHARS
 from tests.killswitch.keys import PEOPLE
 from tests.killswitch.records import changes, revocations
 

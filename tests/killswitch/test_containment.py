@@ -10,8 +10,8 @@ import redis
 from benchmarks.faults import Server
 from killswitch import Ack, Containment, Guard, PointStatus, Switch, Target
 from killswitch.clocks import lease_clock_s
-from killswitch.containment import SETTLE_S, AckWait
-from killswitch.points import Registry, encode
+from killswitch.registry.containment import SETTLE_S, AckWait
+from killswitch.registry.points import Registry, encode
 from tests.killswitch.conftest import refuses, until
 
 BOT = Target("agent", "bot")

@@ -11,12 +11,12 @@ import redis
 
 from benchmarks.faults import Server
 from killswitch import Guard, InvalidRequest, Switch, Target
-from killswitch.approvals import CANARY_PREFIX
 from killswitch.clocks import wall_s
-from killswitch.drill import LEFT_BEHIND_S, MAX_ROUNDS, run_drill
-from killswitch.journal import Journal
-from killswitch.points import Ack, PointRecord, encode
-from killswitch.store import Keys
+from killswitch.drills.drill import LEFT_BEHIND_S, MAX_ROUNDS, run_drill
+from killswitch.registry.points import Ack, PointRecord, encode
+from killswitch.storage.journal import Journal
+from killswitch.storage.store import Keys
+from killswitch.trust.approvals import CANARY_PREFIX
 from tests.killswitch.conftest import Point, refuses, until
 
 Connect = Callable[..., Guard]

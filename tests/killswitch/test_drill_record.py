@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from killswitch.drill_record import (
+from killswitch.drills.drill_record import (
     CONTEXT,
     Drill,
     PointResult,
@@ -18,8 +18,8 @@ from killswitch.drill_record import (
     read_evidence,
 )
 from killswitch.errors import BadRecord
-from killswitch.keyring import Keyring, PublicKey
-from killswitch.signing import Signer, seal
+from killswitch.trust.keyring import Keyring, PublicKey
+from killswitch.trust.signing import Signer, seal
 
 GOOD = PointResult(
     "id-1", "billing", "host", 7, ("agent:billing-bot",), 5.0, True, True, 0.9, 1.8, 1.1, 2.1, problem=""

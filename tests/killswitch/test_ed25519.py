@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from killswitch import ed25519
-from killswitch.ed25519 import PURE, Backend, is_well_formed
+from killswitch.trust import ed25519
+from killswitch.trust.ed25519 import PURE, Backend, is_well_formed
 
 P = 2**255 - 19
 L = 2**252 + 27742317777372353535851937790883648493
@@ -233,7 +233,7 @@ import sys
 for name in [name for name in sys.modules if name.split(".")[0] == "cryptography"]:
     del sys.modules[name]
 sys.modules["cryptography"] = None  # as Python notes a module that is not there
-from killswitch import ed25519
+from killswitch.trust import ed25519
 assert ed25519.backend() is ed25519.PURE
 seed = bytes(32)
 signature = ed25519.sign(seed, b"stop")
@@ -252,7 +252,7 @@ def test_it_works_the_same_where_cryptography_is_missing() -> None:
 
 def test_importing_the_package_does_not_look_for_cryptography_yet() -> None:
     root = Path(__file__).resolve().parents[2]
-    code = "import killswitch; print(killswitch.ed25519.native.cache_info().misses)"
+    code = "import killswitch; print(killswitch.trust.ed25519.native.cache_info().misses)"
     ran = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=root, timeout=60, check=True
     )

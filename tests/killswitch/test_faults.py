@@ -25,12 +25,12 @@ from killswitch import (
     Switch,
     Target,
     UnknownRevocation,
-    codec,
 )
-from killswitch.links import Link
+from killswitch.point.session import MAX_NOTICED
 from killswitch.revocations import Request
-from killswitch.session import MAX_NOTICED
-from killswitch.store import NOTICE, Store
+from killswitch.storage import codec
+from killswitch.storage.links import Link
+from killswitch.storage.store import NOTICE, Store
 from tests.killswitch.conftest import Point, refuses, until
 
 BOT = Target("agent", "bot")
@@ -401,7 +401,7 @@ def test_a_fault_of_our_own_in_the_follower_is_survived(
 ) -> None:
     guard = connect(lease_s=2.0)
     with monkeypatch.context() as patch, caplog.at_level(logging.CRITICAL, "killswitch"):
-        patch.setattr("killswitch.session.codec.decode_change", lambda data: 1 / 0)
+        patch.setattr("killswitch.point.session.codec.decode_change", lambda data: 1 / 0)
         switch.revoke(BOT, **WHY)
         until(lambda: guard.status().failures > 0)
     until(lambda: refuses(guard, agent="bot"))

@@ -10,9 +10,9 @@ import redis
 
 from benchmarks.faults import Proxy, Server
 from killswitch import Ack, Change, Gap, Guard, Switch, Target
-from killswitch.codec import encode_change
-from killswitch.following import PAGE
-from killswitch.store import Keys
+from killswitch.storage.codec import encode_change
+from killswitch.storage.following import PAGE
+from killswitch.storage.store import Keys
 from tests.killswitch.conftest import until
 
 BOT = Target("agent", "bot")

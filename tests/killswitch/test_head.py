@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from killswitch.errors import BadRecord
-from killswitch.head import EMPTY, MAX_HEAD_BYTES, Head, decode_head, digest, encode_head, moved
+from killswitch.trust.head import EMPTY, MAX_HEAD_BYTES, Head, decode_head, digest, encode_head, moved
 
 RECORDS = st.dictionaries(st.binary(min_size=1, max_size=12), st.binary(min_size=1, max_size=40), max_size=6)
 

@@ -17,7 +17,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from killswitch.errors import BadRecord, InvalidRequest, JournalError, StoreUnreachable
-from killswitch.journal import MAX_ENTRY_BYTES, Journal, decode_entry, drain, encode_request
 from killswitch.revocations import (
     LEVELS,
     MAX_BY_CHARS,
@@ -26,6 +25,7 @@ from killswitch.revocations import (
     MAX_REASON_CHARS,
     Request,
 )
+from killswitch.storage.journal import MAX_ENTRY_BYTES, Journal, decode_entry, drain, encode_request
 from killswitch.targets import Target
 from tests.killswitch import records
 
@@ -299,7 +299,7 @@ def test_a_defect_in_applying_is_not_hidden_and_loses_nothing(journal: Journal) 
 WRITER = """
 import sys
 from pathlib import Path
-from killswitch.journal import Journal
+from killswitch.storage.journal import Journal
 from killswitch.revocations import Request
 from killswitch.targets import Target
 journal, name, number = Journal(Path(sys.argv[1])), sys.argv[2], 0

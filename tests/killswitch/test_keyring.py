@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from killswitch import BadKey, BadRecord, Keyring, PublicKey, SignedKeyring, Signer
-from killswitch.keyring import CONTEXT, MAX_KEYS
-from killswitch.signing import key_id, signed_bytes
+from killswitch.trust.keyring import CONTEXT, MAX_KEYS
+from killswitch.trust.signing import key_id, signed_bytes
 from tests.killswitch.keys import DAEMON, PEOPLE, RECOVERY, STRANGER, keyring, keyrings
 from tests.killswitch.test_codec import json_values
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from killswitch import InvalidRequest, StoreRefused, StoreUnreachable
-from killswitch.links import Link, Push, redact
+from killswitch.storage.links import Link, Push, redact
 from tests.killswitch.conftest import Server
 
 

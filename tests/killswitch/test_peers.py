@@ -35,9 +35,9 @@ from killswitch import (
     UnknownRevocation,
     approve,
 )
-from killswitch.journal import drain
 from killswitch.revocations import Request
-from killswitch.store import PREFIX
+from killswitch.storage.journal import drain
+from killswitch.storage.store import PREFIX
 from monitor.config import parse_config
 from monitor.core.pipeline import Pipeline
 from monitor.errors import ConfigError

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from killswitch import Petition, StoreRefused, Target, approve
-from killswitch.links import Link
-from killswitch.petitions import MAX_FIELDS, Petitions, _open
-from killswitch.store import Keys
+from killswitch.storage.links import Link
+from killswitch.storage.store import Keys
+from killswitch.trust.petitions import MAX_FIELDS, Petitions, _open
 from tests.killswitch.keys import PEOPLE
 
 NOW_S = 1_000.0

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from killswitch.errors import BadRecord, InvalidRequest
-from killswitch.points import (
+from killswitch.registry.points import (
     MAX_POINT_BYTES,
     Ack,
     Containment,

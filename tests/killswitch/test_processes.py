@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from killswitch.cgroups import Cgroup
 from killswitch.clocks import lease_clock_s
-from killswitch.processes import GroupTree, Process, WalkedTree, can_walk, look_up, send
+from killswitch.supervise.cgroups import Cgroup
+from killswitch.supervise.processes import GroupTree, Process, WalkedTree, can_walk, look_up, send
 from tests.killswitch.conftest import ROOT, until
 
 pytestmark = pytest.mark.skipif(not can_walk(), reason="needs /proc as Linux has it")
@@ -21,7 +21,7 @@ FAMILY = Path(__file__).with_name("family.py")
 UNDER = """
 import os, signal, subprocess, sys
 sys.path.insert(0, sys.argv[1])
-from killswitch.processes import adopt_orphans
+from killswitch.supervise.processes import adopt_orphans
 adopt_orphans()
 child = os.posix_spawn(sys.argv[2], sys.argv[2:], os.environ, setpgroup=0)
 print(child, flush=True)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from killswitch.replies import MAX_REPLY_BYTES, BadReply, ErrorReply, Replies, Reply
+from killswitch.storage.replies import MAX_REPLY_BYTES, BadReply, ErrorReply, Replies, Reply
 
 MESSAGE = b"*3\r\n$7\r\nmessage\r\n$7\r\nchanges\r\n$5\r\na\r\nbc\r\n"
 

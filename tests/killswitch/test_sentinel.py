@@ -13,10 +13,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from killswitch import sentinel as module
 from killswitch.clocks import lease_clock_s
 from killswitch.errors import InvalidRequest, Refused, SentinelRefused
-from killswitch.sentinel import MAX_BYTES, STALE_S, Sentinel, SentinelState, look, parse_sentinel, refusal
+from killswitch.point import sentinel as module
+from killswitch.point.sentinel import (
+    MAX_BYTES,
+    STALE_S,
+    Sentinel,
+    SentinelState,
+    look,
+    parse_sentinel,
+    refusal,
+)
 from killswitch.targets import KINDS, Kind, Target
 from tests.killswitch import records
 from tests.killswitch.conftest import until
@@ -306,7 +314,7 @@ FORK = """
 import os, sys, time
 from pathlib import Path
 from killswitch.clocks import lease_clock_s
-from killswitch.sentinel import STALE_S, Sentinel
+from killswitch.point.sentinel import STALE_S, Sentinel
 path = Path(sys.argv[1])
 sentinel = Sentinel(path)
 child = os.fork()
@@ -325,7 +333,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 # A network file system that hangs for the parent's thread at the moment of the fork.
 HANG = """
 import threading
-from killswitch import sentinel as module
+from killswitch.point import sentinel as module
 read, hanging = module._read, threading.Event()
 def hang(at):
     if threading.current_thread() is not threading.main_thread():

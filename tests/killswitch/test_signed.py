@@ -30,12 +30,12 @@ from killswitch import (
     UnprovenState,
     approve,
 )
-from killswitch.certification import read_head, signer_of
-from killswitch.codec import encode_change
-from killswitch.head import CONTEXT
-from killswitch.proof import PAGE
-from killswitch.signing import seal
-from killswitch.store import MAX_ROTATIONS, MENDED, Keys
+from killswitch.point.proof import PAGE
+from killswitch.storage.codec import encode_change
+from killswitch.storage.store import MAX_ROTATIONS, MENDED, Keys
+from killswitch.trust.certification import read_head, signer_of
+from killswitch.trust.head import CONTEXT
+from killswitch.trust.signing import seal
 from tests.killswitch.conftest import Server, refuses, until
 
 WHY: dict[str, Any] = {"reason": "exfiltrates", "by": "alice"}

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from killswitch import BadKey, Keyring, PublicKey, Signer, ed25519
-from killswitch.signing import decode_trailer, key_id, seal, signed_bytes, split
+from killswitch import BadKey, Keyring, PublicKey, Signer
+from killswitch.trust import ed25519
+from killswitch.trust.signing import decode_trailer, key_id, seal, signed_bytes, split
 
 SEED = bytes(range(32))
 bodies = st.binary(max_size=60).filter(lambda body: b"\n" not in body)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from killswitch import Guard, LeaseExpired, Revoked, Switch, Target
-from killswitch.lease_timer import timer_of
+from killswitch.running.lease_timer import timer_of
 from tests.killswitch.conftest import Server, until
 
 BOT = Target("agent", "bot")

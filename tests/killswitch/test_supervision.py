@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from killswitch.supervision import EVENTS, STATES, TRANSITIONS, Event, State
+from killswitch.supervise.supervision import EVENTS, STATES, TRANSITIONS, Event, State
 
 RUNS: set[State] = {"running"}
 ENDING: set[State] = {"stopping", "killing", "gone"}

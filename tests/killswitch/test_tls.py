@@ -16,7 +16,7 @@ import pytest
 
 from benchmarks.faults import Server
 from killswitch import Guard, LeaseExpired, StoreUnreachable, Switch, Target
-from killswitch.links import Link, Push
+from killswitch.storage.links import Link, Push
 from tests.killswitch.conftest import refuses, until
 
 BOT = Target("agent", "bot")

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from killswitch import Change, Revocation, Snapshot, Target
+from killswitch.point.view import View
 from killswitch.revocations import is_weaker
-from killswitch.view import View
 
 NAMES = [Target("agent", "a"), Target("agent", "b"), Target("session", "a"), Target("fleet")]
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from killswitch import Guard, LeaseExpired, NotReady, Revoked, StepUpRequired, Switch, Target
-from killswitch.watch import Watch
+from killswitch.running.watch import Watch
 from tests.killswitch.conftest import Server, until
 
 BOT = Target("agent", "bot")

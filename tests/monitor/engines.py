@@ -98,7 +98,7 @@ async def until(claim: Callable[[], bool]) -> None:
 
 def uninterrupted(state: Path, config: Config) -> tuple[Pipeline, list[Outcomes]]:
     """What one pipeline makes of everything in a state directory's log. Call it while no engine holds the log."""
-    from killswitch.codec import decode_change
+    from killswitch.storage.codec import decode_change
 
     pipeline, outcomes = Pipeline(config), []
     log = SegmentedLog(state / "log")

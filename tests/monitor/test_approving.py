@@ -19,9 +19,9 @@ import redis
 
 from benchmarks.faults import Server
 from killswitch import Guard, Keyring, Petition, PublicKey, Refused, Signer, Switch, Target
-from killswitch.journal import Journal
-from killswitch.links import Link
-from killswitch.petitions import Petitions
+from killswitch.storage.journal import Journal
+from killswitch.storage.links import Link
+from killswitch.trust.petitions import Petitions
 from monitor.cli.asking import shown
 from monitor.cli.main import main
 from monitor.kill.keys import keyring_file, open_keys

@@ -22,11 +22,11 @@ from typing import Any
 import pytest
 
 from killswitch import Switch, Target
-from killswitch.cgroups import Cgroup
-from killswitch.links import Link
-from killswitch.processes import Process, WalkedTree, can_walk, look_up
 from killswitch.revocations import Revocation
-from killswitch.store import PREFIX, Keys, Store
+from killswitch.storage.links import Link
+from killswitch.storage.store import PREFIX, Keys, Store
+from killswitch.supervise.cgroups import Cgroup
+from killswitch.supervise.processes import Process, WalkedTree, can_walk, look_up
 from tests.killswitch.conftest import ROOT, Server, until
 
 pytestmark = pytest.mark.skipif(not can_walk(), reason="needs /proc as Linux has it")

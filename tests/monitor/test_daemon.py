@@ -156,7 +156,7 @@ def assert_same_as_uninterrupted(state: Path, alerts: list[dict[str, Any]]) -> N
                 outcomes = pipeline.step(observations, now_s, first_seq=frame.first_seq)
                 expected += [(alert.id, alert.p) for alert in outcomes.alerts]
             case Transition(_, change):
-                from killswitch.codec import decode_change
+                from killswitch.storage.codec import decode_change
 
                 pipeline.transition(decode_change(change))
     log.close()

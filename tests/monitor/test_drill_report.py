@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from killswitch.drill_record import Drill, evidence, read_evidence
+from killswitch.drills.drill_record import Drill, evidence, read_evidence
 from monitor.kill.drill_log import KeptDrill
 from monitor.kill.drill_report import MAX_ROWS, QUESTION, Report, make_report, ms
 from monitor.kill.drill_report_html import page

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from killswitch import Guard, Keyring
-from killswitch.drill_record import Drill
+from killswitch.drills.drill_record import Drill
 from monitor.kill.drill_log import DrillLog, read_line
 from monitor.kill.drills import Drills, drill_alert
 from tests.killswitch.test_drill_record import DRILL, KEYRING, SIGNER, bad

@@ -16,8 +16,8 @@ import redis
 
 from benchmarks.faults import Proxy
 from killswitch import Change, Guard, Keyring, Petition, PublicKey, Revoked, Signer, Switch, Target, approve
-from killswitch.codec import decode_change, encode_revocation
-from killswitch.drill import run_drill
+from killswitch.drills.drill import run_drill
+from killswitch.storage.codec import decode_change, encode_revocation
 from monitor.core.alerts import Alert
 from monitor.kill import guardian as module
 from monitor.kill.guardian import Guardian

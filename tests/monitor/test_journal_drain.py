@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from killswitch import Switch, Target
-from killswitch.journal import Journal
 from killswitch.revocations import Request
+from killswitch.storage.journal import Journal
 from monitor.kill.journal_drain import JournalDrain, flush
 from tests.killswitch.conftest import Server, until
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from killswitch import PointStatus
-from killswitch.drill_record import Drill
+from killswitch.drills.drill_record import Drill
 from monitor.kill.readiness import drill_fields, newcomers, readiness
 from tests.killswitch.test_drill_record import DRILL, bad
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from killswitch import Switch
-from killswitch.journal import Journal
+from killswitch.storage.journal import Journal
 from monitor.access import Access
 from monitor.config import parse_config
 from monitor.errors import LogError

@@ -1,0 +1,1 @@
+"""Rehearsals: a canary is revoked and restored, and what every point did is kept as evidence."""

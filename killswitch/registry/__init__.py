@@ -1,0 +1,1 @@
+"""Which enforcement points there are, what they confirm, and when a target counts as contained."""

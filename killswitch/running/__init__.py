@@ -1,0 +1,1 @@
+"""Stopping what already runs in this process: tasks, threads, streams."""

@@ -1,0 +1,1 @@
+"""Stopping what runs in other processes: a program and all that it started, under supervision."""
