@@ -27,11 +27,13 @@ from typing import Any, Final
 from killswitch.errors import BadRecord, StoreRefused
 from killswitch.registry import points
 from killswitch.registry.points import Registry
+from killswitch.registry.statuses import seconds, statuses
 from killswitch.revocations import Change, Revocation
 from killswitch.storage import codec, scripts
 from killswitch.storage.links import Arg, Link
 from killswitch.storage.snapshots import Snapshot, fields, number, pairs, parse_snapshot
 from killswitch.targets import Target
+from killswitch.trust.approvals import is_canary
 from killswitch.trust.certification import Certifier, read_head, signer_of
 from killswitch.trust.keyring import Keyring
 
@@ -160,7 +162,7 @@ class Store:
         reply = self.link.call(
             "EVAL", scripts.WRITE, 6, keys.epoch, keys.state, keys.log, keys.change_ids, keys.head, keys.restored,
             reading.raw_epoch, change.epoch, target, record, change.change_id, data, LOG_CAP, CHANGE_ID_CAP,
-            reading.raw_record, keys.changes, head, RESTORED_CAP if change.kind == "restore" else 0,
+            reading.raw_record, keys.changes, head, _restored_cap(change),
         )  # fmt: skip
         answer = reply[0].decode()
         if answer == "conflict":
@@ -177,7 +179,13 @@ class Store:
     def restorations(self, targets: Sequence[Target]) -> dict[Target, Change]:
         """Return the last restoration of each of `targets`, as far as it is known. Whoever may write can lie here."""
         found = {}
-        for data in self.link.call("HMGET", self.keys.restored, *map(str, targets)):
+        try:
+            answers = self.link.call("HMGET", self.keys.restored, *map(str, targets))
+        except StoreRefused as refused:
+            if "WRONGTYPE" not in str(refused):
+                raise
+            return {}
+        for data in answers:
             with suppress(BadRecord):
                 change = codec.decode_change(data or b"")
                 found[change.target] = change
@@ -317,8 +325,8 @@ class Store:
         started_s = now_s - self._uptime_s()
         seen_s = {point_id: max(float(score), started_s) for point_id, score in pairs(seen).items()}
         registered = pairs(records)
-        born_s = _seconds(registered.pop(b"born", b""))
-        found = _statuses(registered, seen_s, pairs(applied), now_s)
+        born_s = seconds(registered.pop(b"born", b""))
+        found = statuses(registered, seen_s, pairs(applied), now_s)
         found.sort(key=lambda point: (point.connected_at_s, point.id))
         return Registry(tuple(found), None if born_s is None else max(0.0, now_s - born_s))
 
@@ -331,32 +339,9 @@ class Store:
         return float(rest.partition(b"\r")[0] or math.inf)
 
 
-def _seconds(raw: bytes) -> float | None:
-    try:
-        return float(raw)
-    except ValueError:
-        return None
-
-
-def _statuses(
-    records: dict[bytes, bytes], seen_s: dict[bytes, float], applied: dict[bytes, bytes], now_s: float
-) -> list[points.PointStatus]:
-    found = []
-    for point_id, data in records.items():
-        try:
-            record = points.decode_point(data)
-        except BadRecord:
-            continue  # not one of ours; a point that cannot register properly cannot be counted on either
-        age_s = max(0.0, now_s - seen_s.get(point_id, 0.0))
-        found.append(
-            points.PointStatus(
-                id=record.id, name=record.name, host=record.host, pid=record.pid, version=record.version,
-                lease_s=record.lease_s, connected_at_s=record.connected_at_s,
-                live=age_s <= record.lease_s, applied_epoch=number(applied.get(point_id)), age_s=age_s,
-                serves=record.serves,
-            )
-        )  # fmt: skip
-    return found
+def _restored_cap(change: Change) -> int:
+    """Return how many restorations to keep along with this one; 0 keeps none, as of a drill's canary."""
+    return RESTORED_CAP if change.kind == "restore" and not is_canary(change.target) else 0
 
 
 def _reply(link: Link) -> bytes | StoreRefused | None:
