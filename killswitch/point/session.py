@@ -79,7 +79,7 @@ class Session:
         self.points = 1
         self.ack: tuple[float, str] | None = None
         self.last: tuple[Change, float] | None = None
-        self.noticed_s: dict[str, float] = {}
+        self.noticed_s: dict[str, tuple[float, float]] = {}  # change id -> enforced since, asked at
         self.presence = points.encode(follower.record)
         self.ack_due_s = math.inf
 
@@ -202,7 +202,8 @@ class Session:
         if answer == "gap":
             self._resync()
             return -1.0
-        self.last = (change, self.noticed_s.pop(change.change_id, None) or wall_s())
+        enforced_s, asked_s = self.noticed_s.pop(change.change_id, (wall_s(), change.at_s))
+        self.last = (change, enforced_s - asked_s)
         return (lease_clock_s() - started_s) * 1e6
 
     def _notice(self, record: Revocation, started_s: float) -> None:
@@ -213,7 +214,7 @@ class Session:
             self.next_sync_s = min(self.next_sync_s, until_s)
             if len(self.noticed_s) >= MAX_NOTICED:
                 self.noticed_s.clear()
-            self.noticed_s[record.change_id] = wall_s()
+            self.noticed_s[record.change_id] = (wall_s(), record.at_s)
 
     def _take_in(self, change: Change, started_s: float) -> Applied:
         view, proof, until_s = self.follower.view, self.proof, started_s + self.follower.record.lease_s
@@ -243,8 +244,8 @@ class Session:
     def _word(self, epoch: int, apply_us: float, how: str) -> points.Ack:
         record, last, latency_ms, refuses = self.follower.record, self.last, None, None
         if last is not None and last[0].epoch == epoch:
-            change, enforced_s = last
-            latency_ms = round((enforced_s - change.at_s) * 1e3, 3)
+            change, latency_s = last
+            latency_ms = round(latency_s * 1e3, 3)
             refuses = self.follower.refuses(change.target)
         return points.Ack(
             record.id, record.name, epoch, wall_s(), round(apply_us, 1), how, latency_ms, refuses

@@ -36,6 +36,7 @@ from killswitch import (
     Target,
 )
 from killswitch.revocations import is_weaker
+from killswitch.trust.approvals import is_canary
 from monitor.core.alerts import Alert
 from monitor.errors import DaemonError
 from monitor.kill.ledger import Ledger
@@ -269,7 +270,9 @@ class Guardian:
             self._durably(self._ledger.put, change.new, epoch)
             if self._key_id and not change.signed_by:
                 self._unsigned[change.change_id] = change.new
-        elif effect == "clear" and change.kind == "restore" and held is not None:
+        elif (
+            effect == "clear" and change.kind == "restore" and held is not None and not is_canary(held.target)
+        ):
             self._durably(self._ledger.lift, change, epoch)
             if alert := break_glass_alert(change, held, self._switch.keyring, time.time()):
                 self._on_alert(alert)

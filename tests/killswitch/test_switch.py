@@ -10,7 +10,17 @@ from typing import Any
 import pytest
 import redis
 
-from killswitch import Guard, InvalidRequest, Journal, Outcome, StoreRefused, StoreUnreachable, Switch, Target
+from killswitch import (
+    Ack,
+    Guard,
+    InvalidRequest,
+    Journal,
+    Outcome,
+    StoreRefused,
+    StoreUnreachable,
+    Switch,
+    Target,
+)
 from tests.killswitch.conftest import Point, Server, refuses, until
 
 BOT = Target("agent", "bot")
@@ -410,3 +420,12 @@ def test_a_stricter_kill_in_the_same_name_is_told_with_its_wait(
     switch.revoke_and_wait(BOT, level=level, expires_at_s=expires_at_s, **WHY)
     outcome, containment = switch.revoke_and_wait(BOT, **WHY)
     assert (outcome.note, containment.contained) == ("revoked", True)
+
+
+def test_a_point_times_a_kill_from_when_it_was_announced(switch: Switch, guard: Guard) -> None:
+    """Refusing by the notice is earlier than the stamp on the change: the time would be below zero."""
+    acks: list[Ack] = []
+    switch.revoke_and_wait(BOT, on_ack=acks.append, **WHY)
+    [latency_ms] = {ack.latency_ms for ack in acks}
+    assert latency_ms is not None
+    assert 0 <= latency_ms < 5_000

@@ -593,3 +593,14 @@ def test_a_canary_that_a_drill_restored_is_never_put_back(store: Watched) -> Non
             until(lambda: guardian._ledger.records == {})
         assert guardian.mended == 0
     assert "store_damaged" not in store.verdicts()
+
+
+def test_a_drill_leaves_nothing_to_put_right(store: Watched) -> None:
+    canary = Target("session", "killcord-canary/1")
+    store.switch.revoke(canary, **WHY)
+    store.guardian.look()
+    store.switch.restore(canary, **WHY)
+    store.guardian.look()
+    epoch = store.switch.epoch()
+    assert not store.guardian.look().is_damaged
+    assert store.switch.epoch() == epoch
