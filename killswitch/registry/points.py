@@ -101,7 +101,8 @@ class Ack:
     latency_ms : float or None
         Milliseconds from the writer's stamp (on the notice, or the change's ``at_s``) to enforcing it, on the
         point's own wall clock. Two hosts' clocks differ, so between hosts it can be off by that difference, even
-        negative; what the writer measures itself (:class:`PointLatency`) cannot. None: the point did not say (an older version).
+        negative; what the writer measures itself (:class:`PointLatency`) cannot. None: the point did not say (an
+        older version).
     refuses : bool or None
         What the point's own check answered, asked after applying, about the target of the change numbered
         ``epoch``: True, it refuses. None: it did not ask (an older version, or it read a snapshot).
