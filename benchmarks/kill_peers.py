@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import statistics
 import subprocess
@@ -40,7 +41,8 @@ class Peer:
     def __init__(self, role: str, url: str) -> None:
         self._process = subprocess.Popen(
             [str(_python()), "-m", "benchmarks.peers_inside", role, url],
-            cwd=ROOT, text=True, bufsize=1,
+            cwd=HOME, env={**os.environ, "PYTHONPATH": str(ROOT)},  # some leave files where they run
+            text=True, bufsize=1,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
 
