@@ -34,6 +34,7 @@ from benchmarks.kill_points import FLOOR_CHANNEL, TARGET, Hosts, start_task
 from benchmarks.machine import describe
 from killswitch import Switch
 from killswitch.storage import codec
+from killswitch.storage.store import NOTICE
 from killswitch.storage.writer import Outcome
 
 CLOCK: Final = (
@@ -68,8 +69,9 @@ class Writer:
         self.client.publish(FLOOR_CHANNEL, payload)
 
     def payload(self) -> bytes:
-        """Return as many bytes as a point hears of a kill."""
-        return b"x" * len(codec.encode_change(self.switch.changes(0, 1)[0]))
+        """Return as many bytes as the notice has by which a point first hears of a kill."""
+        record = next(change.new for change in self.switch.changes(0) if change.new is not None)
+        return b"x" * len(NOTICE + codec.encode_notice(record))
 
     def close(self) -> None:
         """Wait for the disk to have everything; raises what went wrong."""
