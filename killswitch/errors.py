@@ -128,8 +128,13 @@ class Revoked(Refused):
     """
 
     def __init__(self, revocation: Revocation) -> None:
-        super().__init__(revocation.describe())
+        super().__init__(revocation)
         self.revocation = revocation
+
+    def __str__(self) -> str:
+        return (
+            self.revocation.describe()
+        )  # said when somebody asks: refusing itself must not take longer for it
 
     @property
     def target(self) -> Target:

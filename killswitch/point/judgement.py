@@ -35,6 +35,13 @@ def judge(
     now_s : float
         Seconds since 1970; suspensions run out by it.
     """
+    if view.fleet is None:
+        # Nearly every refusal is this one, and nothing outranks it. It is what a point does first of all when a kill
+        # comes, in caches that hold something else, so it must not take the care of the rest.
+        for kind, name in names.items():
+            record = view.tables[kind].get(name) if name.__class__ is str else None
+            if record is not None and record.level == "revoke":
+                return Revoked(record)
     hits, problems = _look_up(view, names, now_s)
     if hits:
         level, worst = max(hits, key=lambda hit: LEVELS.index(hit[0]))

@@ -31,7 +31,7 @@ from killswitch.errors import BadRecord, KillswitchError, StoreRefused, StoreUnr
 from killswitch.point.proof import Proof
 from killswitch.point.view import Applied, View
 from killswitch.registry import points
-from killswitch.revocations import Change, Revocation
+from killswitch.revocations import Change
 from killswitch.storage import codec, scripts
 from killswitch.storage.links import Arg, Link, Push
 from killswitch.storage.snapshots import number
@@ -163,37 +163,57 @@ class Session:
                 self.link.receive()
         self.unanswered.clear()
 
-    def _take(self, wait_s: float) -> None:
+    def _take(self, wait_s: float | None) -> None:
         applied_us = -1.0
         for _ in range(MAX_BURST):
-            message = self.push.receive(wait_s, self.link if self._beat_is_out() else None)
+            answering = self.link if self._beat_is_out() else None
+            message = self.push.receive(wait_s, answering)
             if message is None:
                 break
-            wait_s = 0.0
             kind, _channel, data = message
-            if kind == "message":
+            if kind == "message" and data.startswith(NOTICE):
+                self._hear(data)
+                if wait_s and answering is None:
+                    # The change comes right behind. Waiting on, as long as before and without looking at anything else,
+                    # leaves the processor to those who have yet to hear. What falls due meanwhile is late once, by less
+                    # than a beat.
+                    wait_s = None
+                    continue
+            elif kind == "message":
                 applied_us = max(applied_us, self._apply(data))
             elif kind == "pong":
                 self._pong(data)
+            wait_s = 0.0
             if not self.push.holds_more():
                 break
         if applied_us >= 0:  # one word for all that came together: it says "up to this epoch"
             self._acknowledge(applied_us, "push")
 
+    def _hear(self, data: bytes) -> None:
+        """Refuse what is about to be revoked, for a lease; the change itself makes it last."""
+        until_s = lease_clock_s() + self.follower.record.lease_s
+        try:
+            record = codec.decode_notice(data[len(NOTICE) :])
+        except BadRecord as error:
+            self._doubt(error)
+            return
+        if self.follower.view.notice(record, until_s):
+            self.follower.on_change()
+            self.next_sync_s = min(self.next_sync_s, until_s)
+            if len(self.noticed_s) >= MAX_NOTICED:
+                self.noticed_s.clear()
+            self.noticed_s[record.change_id] = (wall_s(), record.at_s)
+
     def _apply(self, data: bytes) -> float:
         """Take in one pushed change; return the microseconds it took, or -1 if nothing new is enforced."""
         started_s = lease_clock_s()
         try:
-            if data.startswith(NOTICE):
-                self._notice(codec.decode_notice(data[len(NOTICE) :]), started_s)
-                return -1.0
             change = codec.decode_change(data.partition(b"\n")[0])
         except BadRecord as error:
-            if data != MENDED:
-                log.warning(
-                    "%s got an unreadable push and asks the store: %s", self.follower.record.name, error
-                )
-            self._resync()
+            if data == MENDED:
+                self._resync()
+            else:
+                self._doubt(error)
             return -1.0
         answer = self._take_in(change, started_s)
         if answer == "known":
@@ -206,15 +226,9 @@ class Session:
         self.last = (change, enforced_s - asked_s)
         return (lease_clock_s() - started_s) * 1e6
 
-    def _notice(self, record: Revocation, started_s: float) -> None:
-        """Refuse what is about to be revoked, for a lease; the change itself makes it last."""
-        until_s = started_s + self.follower.record.lease_s
-        if self.follower.view.notice(record, until_s):
-            self.follower.on_change()
-            self.next_sync_s = min(self.next_sync_s, until_s)
-            if len(self.noticed_s) >= MAX_NOTICED:
-                self.noticed_s.clear()
-            self.noticed_s[record.change_id] = (wall_s(), record.at_s)
+    def _doubt(self, error: BadRecord) -> None:
+        log.warning("%s got an unreadable push and asks the store: %s", self.follower.record.name, error)
+        self._resync()
 
     def _take_in(self, change: Change, started_s: float) -> Applied:
         view, proof, until_s = self.follower.view, self.proof, started_s + self.follower.record.lease_s

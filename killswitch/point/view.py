@@ -102,10 +102,12 @@ class View:
         What does not arrive is dropped by :meth:`rebuilt`: after `until_s`, on the clock that is given there, or with a
         snapshot of `epoch` or later.
         """
-        target, held = record.target, self.get(record.target)
-        if held is not None and not _is_stricter(record, held):
-            return False
-        before = self.noticed[target].before if target in self.noticed else held
+        target = record.target
+        before = held = self.get(target)
+        if held is not None:
+            if not _is_stricter(record, held):
+                return False
+            before = self.settled(target)
         self.noticed[target] = _Notice(until_s, epoch, before)
         self._put(target, record, keep=True)
         return True

@@ -170,8 +170,8 @@ class Push:
             self._link.close()
             raise
 
-    def receive(self, timeout_s: float, wake: Link | None = None) -> Message | None:
-        """Return the next ``(kind, channel, data)`` or None after `timeout_s` seconds.
+    def receive(self, timeout_s: float | None, wake: Link | None = None) -> Message | None:
+        """Return the next ``(kind, channel, data)`` or None after `timeout_s` seconds (None: as many as the last time).
 
         ``kind`` is ``message`` or ``pong``; for a pong, ``data`` is what :meth:`ping` sent. With `wake`, None is
         returned as soon as there is something to read on that link too.
@@ -179,9 +179,11 @@ class Push:
         reply = self._reply(timeout_s, wake)
         if reply is None:
             return None
-        match reply:
-            case [b"message", bytes(channel), bytes(data)]:
+        if len(reply) == 3 and reply[0] == b"message":
+            _, channel, data = reply
+            if type(channel) is bytes and type(data) is bytes:
                 return "message", channel, data
+        match reply:
             case [bytes(kind), bytes(data)]:
                 return kind.decode(errors="replace"), b"", data
         raise self._link.lost(BadReply(f"neither a message nor a pong: {reply!r:.100}"))
@@ -200,14 +202,14 @@ class Push:
         """Close the connection, waking a thread that waits on it with StoreUnreachable. Idempotent."""
         self._link.close()
 
-    def _reply(self, timeout_s: float, wake: Link | None) -> Reply | None:
+    def _reply(self, timeout_s: float | None, wake: Link | None) -> Reply | None:
         replies = self._replies
         try:
             reply = replies.next()
             while reply is None:
                 if wake is None:
                     replies.feed(self._wire.read(timeout_s))
-                elif self._wire.is_first_of(wake.socket(), timeout_s):
+                elif self._wire.is_first_of(wake.socket(), timeout_s or 0.0):
                     replies.feed(self._wire.read(0.0))
                 else:
                     return None

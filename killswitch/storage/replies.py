@@ -16,6 +16,7 @@ Reply = list[Item]
 
 MAX_REPLY_BYTES: Final = 1_048_576  # security limit: anybody who may publish decides how long a message is
 
+_MESSAGE: Final = b"*3\r\n$7\r\nmessage\r\n$"
 _ARRAY, _BULK, _INTEGER = b"*$:"
 
 
@@ -58,6 +59,9 @@ class Replies:
         data, at = self._data, self._at
         if at >= len(data):
             return None
+        if at == 0 and (message := _only_message(data)) is not None:
+            self._at = len(data)
+            return message
         try:
             return self._cut(data, at)
         except ValueError as error:
@@ -97,6 +101,22 @@ class Replies:
         if len(self._data) - self._at > MAX_REPLY_BYTES:
             raise BadReply(f"longer than {MAX_REPLY_BYTES} bytes")
         return None
+
+
+def _only_message(data: bytes) -> Reply | None:
+    """Return the message that `data` is, None if it is anything else, or more, or less.
+
+    It nearly always is just that, and every kill waits for it: one cut instead of a loop.
+    """
+    if not data.startswith(_MESSAGE) or len(data) > MAX_REPLY_BYTES:
+        return None
+    parts = data.split(b"\r\n", 6)
+    if len(parts) != 7 or parts[3] != b"$%d" % len(parts[4]) or not parts[5].startswith(b"$"):
+        return None
+    channel, size, body = parts[4], parts[5][1:], parts[6]
+    if not size.isdigit() or int(size) != len(body) - 2 or not body.endswith(b"\r\n"):
+        return None
+    return [b"message", channel, body[:-2]]
 
 
 def _other(kind: bytes, line: bytes) -> Exception:

@@ -41,8 +41,8 @@ class Wire:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(timeout_s))
             sock.settimeout(None)
 
-    def read(self, timeout_s: float) -> bytes:
-        """Return what has come, waiting up to `timeout_s` seconds for it.
+    def read(self, timeout_s: float | None) -> bytes:
+        """Return what has come, waiting up to `timeout_s` seconds for it; None: as long as the last time.
 
         Raises
         ------
@@ -51,9 +51,11 @@ class Wire:
         OSError
             If the connection is broken, or was closed, at either end.
         """
-        if not self._by_kernel:
-            self._socket.settimeout(timeout_s)
+        if timeout_s is None:
             data: bytes = self._socket.recv(RECEIVE_BYTES)
+        elif not self._by_kernel:
+            self._socket.settimeout(timeout_s)
+            data = self._socket.recv(RECEIVE_BYTES)
         elif timeout_s <= 0:
             data = self._socket.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT)
         else:

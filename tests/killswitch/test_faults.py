@@ -623,6 +623,22 @@ def test_notices_without_end_cost_a_point_no_memory_and_bind_nobody_for_long(
     until(lambda: not refuses(guard, agent=last) and not refuses(guard, agent="a0"))
 
 
+def test_notices_that_keep_coming_keep_no_beat_waiting(
+    switch: Switch, connect: Connect, url: str, redis_of: Callable[[str], redis.Redis]
+) -> None:
+    """After a notice a point waits on without looking at the clock; whoever sends many must not stop it that way."""
+    guard, client = connect(lease_s=0.5), redis_of(url)
+    session = guard._follower._session
+    assert session is not None
+    beats = session.beats
+    for number in range(60):
+        record = Revocation(Target("agent", f"a{number}"), "revoke", "x", "x", 1.0, None, f"n{number}", 0)
+        client.publish(switch.keys.changes, NOTICE + codec.encode_notice(record))
+        threading.Event().wait(0.03)
+        assert guard.status().lease_remaining_s > 0
+    assert session.beats - beats >= 6  # 1.8 s, a beat at least every 0.2 s
+
+
 def test_restoring_over_a_key_of_another_type_says_that_nothing_is_there(
     switch: Switch, url: str, redis_of: Callable[[str], redis.Redis]
 ) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import enum
 import os
+import pickle
 import sys
 import time
 from collections.abc import Callable
@@ -77,6 +78,14 @@ def test_the_refusal_says_what_who_and_why(switch: Switch, guard: Guard) -> None
     with pytest.raises(Revoked, match="agent:a is revoked by alice: exfiltrates") as caught:
         guard.check(agent="a")
     assert caught.value.revocation.evidence == ("action-7",)
+
+
+def test_a_refusal_can_be_handed_to_another_process(switch: Switch, guard: Guard) -> None:
+    switch.revoke_and_wait(Target("agent", "a"), reason="exfiltrates", by="alice")
+    with pytest.raises(Revoked) as caught:
+        guard.check(agent="a")
+    received = pickle.loads(pickle.dumps(caught.value))
+    assert (str(received), received.revocation) == (str(caught.value), caught.value.revocation)
 
 
 def test_the_strongest_of_several_refusals_is_reported(switch: Switch, guard: Guard) -> None:

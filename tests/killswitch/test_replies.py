@@ -34,6 +34,13 @@ def all_of(replies: Replies) -> list[Reply]:
     return found
 
 
+def outcome(replies: Replies) -> Reply | str | None:
+    try:
+        return replies.next()
+    except (BadReply, ErrorReply) as error:
+        return type(error).__name__
+
+
 def test_a_message_is_cut_at_its_lengths_not_at_its_line_breaks() -> None:
     replies = Replies()
     replies.feed(MESSAGE)
@@ -62,6 +69,20 @@ def test_however_it_is_cut_the_same_replies_come_out(sent: list[Reply], size: in
         replies.feed(stream[start : start + size])
         found += all_of(replies)
     assert found == sent
+
+
+@given(st.binary(max_size=12), st.binary(max_size=12), st.data())
+def test_a_message_that_comes_alone_is_read_like_one_that_comes_behind_another(
+    channel: bytes, body: bytes, data: st.DataObject
+) -> None:
+    sent = bytearray(encoded([b"message", channel, body]))
+    if data.draw(st.booleans()):  # or what is nearly one
+        sent[data.draw(st.integers(0, len(sent) - 1))] = data.draw(st.sampled_from(b"0123456789$:*-\r\nm"))
+    alone, behind = Replies(), Replies()
+    alone.feed(bytes(sent))
+    behind.feed(MESSAGE + bytes(sent))
+    assert behind.next() == [b"message", b"changes", b"a\r\nbc"]
+    assert outcome(alone) == outcome(behind)
 
 
 def test_an_error_is_said_and_reading_goes_on_behind_it() -> None:
