@@ -54,11 +54,13 @@ $(VENV)/bin/python:
 	  cat $(VENV).err; rm -rf $(VENV) $(VENV).err; \
 	  echo "Could not make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 
+# The lock files name everything, so nothing is left to resolve. Left to it, pip goes by the newest release wherever a
+# dependency names an extra, and then refuses it for want of a hash.
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-virtualenv
 
 $(VENV)/.daemon: requirements.lock pyproject.toml | $(VENV)/bin/python
 	@echo "Installing Killcord and its pinned dependencies into $(VENV) (about a minute, once) ..."
-	@$(PIP) --require-hashes -r requirements.lock || { echo "The dependencies could not be installed; is the package index reachable?"; exit 1; }
+	@$(PIP) --require-hashes --no-deps -r requirements.lock || { echo "The dependencies could not be installed; is the package index reachable?"; exit 1; }
 	@$(PIP) --no-deps --no-build-isolation -e .
 	@echo "Compiling the detectors' kernel (once) ..."
 	@$(BIN)/python -c "from detectors import warm_up; warm_up()"
@@ -66,5 +68,5 @@ $(VENV)/.daemon: requirements.lock pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.daemon
 	@echo "Installing the test tools into $(VENV) ..."
-	@$(PIP) --require-hashes -r requirements-dev.lock || { echo "The test tools could not be installed; is the package index reachable?"; exit 1; }
+	@$(PIP) --require-hashes --no-deps -r requirements-dev.lock || { echo "The test tools could not be installed; is the package index reachable?"; exit 1; }
 	@touch $@

@@ -6,33 +6,24 @@ group and asks Redis at each check; agent-airlock reads its stream at most every
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import random
 import statistics
 import subprocess
-import sys
 import time
-import venv
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-ROOT: Final = Path(__file__).resolve().parent.parent
+from benchmarks.peer_environment import ROOT, NoPeers, PeerEnvironment, Say
+
 HOME: Final = ROOT / ".cache" / "peers"
 LOCK: Final = Path(__file__).with_name("peers.lock")
 PACKAGES: Final = ("agent-killswitch", "agent-airlock", "agentmesh-platform", "cedarpy", "redis", "hiredis")
-INSTALL_S: Final = 600.0
 AIRLOCK_WORKERS: Final = 4  # at once, out of step with each other: a round takes ten seconds
-
-Say = Callable[[str], None]
-
-
-class NoPeers(Exception):
-    """The peers could not be installed; the message says why."""
 
 
 class Peer:
@@ -40,7 +31,7 @@ class Peer:
 
     def __init__(self, role: str, url: str) -> None:
         self._process = subprocess.Popen(
-            [str(_python()), "-m", "benchmarks.peers_inside", role, url],
+            [str(_environment().python), "-m", "benchmarks.peers_inside", role, url],
             cwd=HOME, env={**os.environ, "PYTHONPATH": str(ROOT)},  # some leave files where they run
             text=True, bufsize=1,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
@@ -73,7 +64,7 @@ class Peer:
 def measure(url: str, revoked: Sequence[int], rounds: int, say: Say) -> dict[str, Any]:
     """Return the peers' numbers, or ``{"skipped": reason}`` where they cannot be installed."""
     try:
-        install(say)
+        _environment().install(say)
     except NoPeers as error:
         say(f"peers: skipped, {error}")
         return {"skipped": str(error)}
@@ -96,7 +87,7 @@ def measure(url: str, revoked: Sequence[int], rounds: int, say: Say) -> dict[str
         },
         "agent_airlock": {"first_refused_call": _spread("Redis stream, default (5 s poll)", airlock)},
         "check": checks,
-        "packages": _versions(),
+        "packages": _environment().versions(PACKAGES),
     }
 
 
@@ -114,34 +105,6 @@ def ratios(peers: dict[str, Any], point: dict[str, Any], in_flight: dict[str, fl
         "ratio_to_agent_airlock": (airlock["first_refused_call"]["p50_ms"], point["p50_ms"]),
     }
     return {name: round(theirs / ours, 2) for name, (theirs, ours) in pairs.items()}
-
-
-def install(say: Say) -> None:
-    """Make the peers' environment unless it is there; what it holds is pinned by hash.
-
-    Raises
-    ------
-    NoPeers
-        If there is no package index, or one without these versions.
-    """
-    wanted = hashlib.sha256(LOCK.read_bytes()).hexdigest()
-    stamp = HOME / "installed"
-    if stamp.exists() and stamp.read_text() == wanted:
-        return
-    say("peers: installing (once) ...")
-    try:
-        venv.create(HOME, with_pip=True, clear=True)
-        subprocess.run(
-            [str(_python()), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-             "--require-hashes", "--only-binary", ":all:", "-r", str(LOCK)],
-            check=True, capture_output=True, text=True, timeout=INSTALL_S,
-        )  # fmt: skip
-    except subprocess.CalledProcessError as error:
-        last = (error.stderr or "").strip().splitlines()
-        raise NoPeers(f"pip: {last[-1][:200] if last else error.returncode}") from error
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise NoPeers(f"{type(error).__name__}; is there a package index?") from error
-    stamp.write_text(wanted)
 
 
 def _kills(url: str, name: str, workers: Sequence[str], rounds: int) -> list[float]:
@@ -173,17 +136,5 @@ def _spread(how: str, values_ms: list[float]) -> dict[str, Any]:
     }
 
 
-def _versions() -> dict[str, str]:
-    script = (
-        "import json, sys; from importlib.metadata import version;"
-        "print(json.dumps({name: version(name) for name in sys.argv[1:]}))"
-    )
-    done = subprocess.run(
-        [str(_python()), "-c", script, *PACKAGES], check=True, capture_output=True, text=True
-    )
-    found: dict[str, str] = json.loads(done.stdout)
-    return found
-
-
-def _python() -> Path:
-    return HOME / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+def _environment() -> PeerEnvironment:
+    return PeerEnvironment(HOME, LOCK)
