@@ -3,7 +3,8 @@
 It lives inside other people's processes, so it imports the standard library only, never blocks the agent
 and never raises into it. Actions wait in a bounded buffer and one background thread posts them, oldest
 first. Each action has an id before its first attempt, so a batch that was sent twice counts once and the
-sensor may retry for ever.
+sensor may retry for ever. `Sensor.session` follows one run besides, and computes where its actions' values
+come from (`monitor.flow`), so that what tools answered need not leave the host.
 
 When it cannot deliver, it keeps what it has and goes on trying; when the buffer is full it refuses the
 *newest* action and counts it in ``dropped`` (the older ones are nearer to being durable, and may hold the
@@ -25,6 +26,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from monitor.ingest_client import Answer, IngestClient, Outcomes
+from monitor.sensor_session import SensorSession
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +40,7 @@ _MAX_BATCH_BYTES = 1024 * 1024  # well below what a daemon takes in one request
 _MAX_BACKOFF_S = 5.0
 _LAST_ERRORS = 20
 
-_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=str).encode
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=str, ensure_ascii=False).encode
 
 
 class Rejection(NamedTuple):
@@ -68,6 +70,8 @@ class Counters:
     """Waiting, or sent and not yet acknowledged."""
     retries: int = 0
     """Attempts that failed and were made again."""
+    untraced: int = 0
+    """Actions of a `session` that went without `flow`, and words and outputs that it could not read; not in the sum."""
 
 
 class _Line(NamedTuple):
@@ -142,7 +146,9 @@ class Sensor:
         self._taken = 0  # lines ever put into the buffer, and ...
         self._settled = 0  # ... lines that left it: in order, so flush() can wait for a position
         self._closed = False
-        self._tally = dict.fromkeys(("accepted", "duplicates", "rejected", "dropped", "retries"), 0)
+        self._tally = dict.fromkeys(
+            ("accepted", "duplicates", "rejected", "dropped", "retries", "untraced"), 0
+        )
         self._errors: deque[str] = deque(maxlen=_LAST_ERRORS)
         self._thread = threading.Thread(target=self._run, name="killcord-sensor", daemon=True)
         self._thread.start()
@@ -153,12 +159,13 @@ class Sensor:
         """Take one action and return at once whether it was taken; about 15 µs, and it never raises.
 
         ``id`` (random) and ``ts`` (now) are filled in where they are absent. The action is encoded here, so
-        what the agent changes afterwards changes nothing. What JSON does not know is sent as its ``str``.
+        what the agent changes afterwards changes nothing. What JSON does not know is sent as its ``str``, half of a
+        surrogate pair as ``?``: the daemon would refuse it, and the action would not be seen.
         """
         document = {"id": uuid.uuid4().hex, "ts": time.time(), **action}
         action_id = str(document["id"])
         try:
-            body = _encode(document).encode()
+            body = _encode(document).encode("utf-8", "replace")
         except Exception as error:  # default=str runs foreign code, which may raise anything
             return self._refuse(action_id, f"not JSON: {type(error).__name__}: {error}")
         if len(body) > MAX_ACTION_BYTES:
@@ -172,6 +179,30 @@ class Sensor:
             self._taken += 1
             self._changed.notify_all()
         return True
+
+    def session(
+        self,
+        *,
+        agent_id: str,
+        session_id: str | None = None,
+        task: str | None = None,
+        on_behalf_of: str | Sequence[str] = (),
+        **fields: Any,
+    ) -> SensorSession:
+        """Return one run of an agent, to be told what it does and sees; never raises.
+
+        Parameters
+        ----------
+        agent_id, session_id, on_behalf_of
+            As in an action (`docs/actions.md`); a random `session_id` if none is given.
+        task
+            What the human asked for, in words: the words that the run's actions are compared with.
+        fields
+            Other fields that every action of the run carries, such as `agent_version` or `credential`.
+        """
+        chain = [on_behalf_of] if isinstance(on_behalf_of, str) else on_behalf_of
+        run = {"agent_id": agent_id, "session_id": session_id or uuid.uuid4().hex, "on_behalf_of": chain}
+        return SensorSession(self.send, self._note_untraced, task, {**run, **fields})
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until everything sent before this call is acknowledged or rejected; return whether it is."""
@@ -271,6 +302,12 @@ class Sensor:
             self._errors.append(f"action {action_id}: {error}")
         self._call(self._on_reject, Rejection(action_id, "", error))
         return False
+
+    def _note_untraced(self, what: str, error: Exception) -> None:
+        _log.debug("%s could not be followed", what, exc_info=error)
+        with self._changed:
+            self._tally["untraced"] += 1  # the error's own words may be what fails
+            self._errors.append(f"{what} could not be followed: {type(error).__name__}")
 
     def _is_full(self, more_bytes: int) -> bool:
         return len(self._lines) >= self._capacity or self._buffered_bytes + more_bytes > MAX_BUFFER_BYTES

@@ -58,7 +58,8 @@ class Shard:
         self._publish = publish
         self._file = state.path / "cluster-checkpoint"
         self._pipeline = Pipeline(config)
-        self._observer = Observer(secret, store_args=config.log.store_args == "full")
+        full = config.log.store_args == "full"
+        self._observer = Observer(secret, store_args=full, follows_sessions=False)  # replay observes again
         self._seed = int.from_bytes(hashlib.sha256(secret).digest()[:8], "little")
         self._seen = SeenIds(config.log.dedupe_ids, self._seed)
         self._dead_letters = DeadLetters(state.path / "dead-letters.ndjson")

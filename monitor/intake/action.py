@@ -23,6 +23,9 @@ VERSION = 1
 MAX_EXTRA_BYTES = 4096
 """Security limit: unknown fields of one action are kept, up to this many bytes of JSON."""
 
+MAX_TEXT_CHARS = 65_536
+"""Security limit: what a tool answered, where it is sent at all."""
+
 MAX_DEPTH = 64
 """Security limit: how deep values may be nested. What is taken in must be readable again when the log is replayed."""
 
@@ -31,6 +34,7 @@ Id = Annotated[str, Meta(min_length=1, max_length=128)]
 Name = Annotated[str, Meta(min_length=1, max_length=512)]
 Short = Annotated[str, Meta(min_length=1, max_length=256)]
 Text = Annotated[str, Meta(max_length=8192)]
+Code = Annotated[int, Meta(ge=0, le=15)]
 EpochSeconds = Annotated[float, Meta(ge=0, le=4_102_444_800)]
 Instant = Annotated[datetime, Meta(tz=True)]
 
@@ -42,6 +46,31 @@ class Result(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     chars: Annotated[int, Meta(ge=0, le=2**53)] | None = None
     duration_ms: Annotated[float, Meta(ge=0)] | None = None
     cost: Annotated[float, Meta(ge=0)] | None = None
+    text: Annotated[str, Meta(max_length=MAX_TEXT_CHARS)] | None = None
+    """What the tool answered. Read once, for the flow of the session's next actions; not stored by default."""
+
+
+class FlowCodes(Struct, frozen=True, kw_only=True, gc=False):
+    """The numbers of `monitor.flow.FLOW`, in that order; those that are missing count as 0, others are ignored."""
+
+    side_effect: Code = 0
+    untied: Code = 0
+    from_user: Code = 0
+    from_tools: Code = 0
+    from_model: Code = 0
+    seen: Code = 0
+    told: Code = 0
+    near: Code = 0
+    prose: Code = 0
+    age: Code = 0
+    foreign: Code = 0
+    echo_told: Code = 0
+    echo: Code = 0
+    asked: Code = 0
+    orders: Code = 0
+    step: Code = 0
+    repeats: Code = 0
+    new_tool: Code = 0
 
 
 class Action(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,6 +87,7 @@ class Action(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     side_effect: bool | None = None
     result: Result | None = None
     provenance: dict[str, Short] | None = None
+    flow: FlowCodes | None = None
     on_behalf_of: Annotated[tuple[Name, ...], Meta(max_length=32)] = ()
     task: Text | None = None
     credential: Short | None = None

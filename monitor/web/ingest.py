@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,8 +15,8 @@ from monitor.intake.observation import Observation
 from monitor.services import Services
 from monitor.web.responses import Problem, json, read_body, require, services
 
-YIELD_EVERY = 200
-"""After so many actions the event loop gets a turn: a large batch must not delay anything else for long."""
+YIELD_AFTER_S = 0.003
+"""After so long the event loop gets a turn: a large batch, or one with long outputs, must not delay anything else."""
 
 MAX_REJECTIONS_SHOWN = 1000
 RETRY_AFTER_S = "1"
@@ -46,6 +47,7 @@ async def _parse(daemon: Services, body: bytes) -> tuple[list[Observation], list
     observations: list[Observation] = []
     rejected: list[dict[str, object]] = []
     letters: list[DeadLetter] = []
+    since_s = time.monotonic()
     for index, parsed in enumerate(parse_document(body)):
         if isinstance(parsed, Action):
             observations.append(daemon.observer.observe(parsed))
@@ -53,8 +55,9 @@ async def _parse(daemon: Services, body: bytes) -> tuple[list[Observation], list
             letters.append(DeadLetter(parsed.document, parsed.field, str(parsed)))
             if len(rejected) < MAX_REJECTIONS_SHOWN:
                 rejected.append({"index": index, "field": parsed.field, "error": str(parsed)})
-        if index % YIELD_EVERY == YIELD_EVERY - 1:
+        if time.monotonic() - since_s > YIELD_AFTER_S:
             await asyncio.sleep(0)
+            since_s = time.monotonic()
     if letters:
         await asyncio.to_thread(daemon.dead_letters.write, letters)
     return observations, rejected

@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 
 from killswitch.targets import value_problem
 from monitor.errors import ActionError
+from monitor.flow import FLOW
 from monitor.intake.action import (
     MAX_DEPTH,
     MAX_EXTRA_BYTES,
+    MAX_TEXT_CHARS,
     Action,
+    FlowCodes,
     action_from_fields,
     parse_action,
     parse_document,
@@ -30,8 +33,9 @@ FULL: dict[str, Any] = {
     "session_id": "run-42",
     "resource": "https://bank.example/payments",
     "side_effect": True,
-    "result": {"ok": True, "chars": 12, "duration_ms": 3.5, "cost": 0.01},
+    "result": {"ok": True, "chars": 12, "duration_ms": 3.5, "cost": 0.01, "text": "invoice 7"},
     "provenance": {"to": "tool:read_invoice"},
+    "flow": {"side_effect": 1, "from_tools": 2, "told": 2, "age": 9},
     "on_behalf_of": ["alice@example.com", "planner"],
     "task": "pay the invoice",
     "credential": "kid-7",
@@ -57,7 +61,8 @@ def test_every_field_is_taken_over() -> None:
     assert action.on_behalf_of == ("alice@example.com", "planner")
     assert action.args == FULL["args"]
     assert action.result is not None
-    assert (action.result.ok, action.result.chars) == (True, 12)
+    assert (action.result.ok, action.result.chars, action.result.text) == (True, 12, "invoice 7")
+    assert action.flow == FlowCodes(side_effect=1, from_tools=2, told=2, age=9)
     assert action.extra == {}
 
 
@@ -106,7 +111,17 @@ def test_an_action_cannot_be_changed() -> None:
         ({"result": {"chars": -1}}, "result.chars"),
         ({"result": {"chars": 10**30}}, "result.chars"),
         ({"result": {"ok": "yes"}}, "result.ok"),
+        ({"result": {"text": "x" * (MAX_TEXT_CHARS + 1)}}, "result.text"),
+        ({"result": {"text": ["x"]}}, "result.text"),
         ({"provenance": {"to": 3}}, "provenance[...]"),
+        ({"flow": {"told": 16}}, "flow.told"),
+        ({"flow": {"told": -1}}, "flow.told"),
+        ({"flow": {"told": 10**30}}, "flow.told"),
+        ({"flow": {"told": 1.5}}, "flow.told"),
+        ({"flow": {"told": True}}, "flow.told"),
+        ({"flow": {"told": None}}, "flow.told"),
+        ({"flow": {"told": "2"}, "unknown": 1}, "flow.told"),
+        ({"flow": [1, 2]}, "flow"),
         ({"resource": "x" * 2049}, "resource"),
         ({"task": "x" * 8193}, "task"),
         ({"v": 2}, "v"),
@@ -152,6 +167,25 @@ def test_the_last_of_equal_keys_counts_on_both_paths() -> None:
     fast = b'{"id": "first", "id": "last", "ts": 1, "agent_id": "x", "tool": "t"}'
     slow = fast[:-1] + b', "unknown": 1}'
     assert parse_action(fast).id == parse_action(slow).id == "last"
+
+
+@pytest.mark.parametrize("name", FLOW)
+def test_each_number_of_the_flow_goes_from_0_to_15_and_counts_as_0_if_missing(name: str) -> None:
+    assert parse_action(text(flow={name: 15})).flow == FlowCodes(**{name: 15})
+    assert refusal(text(flow={name: 16})).field == f"flow.{name}"
+    assert FlowCodes.__struct_fields__ == FLOW
+
+
+@pytest.mark.parametrize("more", [{}, {"unknown": 1}])
+def test_an_unknown_number_of_the_flow_is_ignored_and_kept_nowhere(more: dict[str, Any]) -> None:
+    action = parse_action(text(flow={"told": 1, "tomorrow's": 99, "x": "what a tool answered"}, **more))
+    assert action.flow == FlowCodes(told=1)
+    assert action.extra == more
+
+
+def test_no_flow_and_one_of_nothing_but_zeros_are_different_things() -> None:
+    assert parse_action(text()).flow is parse_action(text(flow=None)).flow is None
+    assert parse_action(text(flow={})).flow == FlowCodes()
 
 
 # -- unknown fields -------------------------------------------------------------------------------------------------
@@ -244,7 +278,7 @@ def broken(rng: random.Random) -> tuple[bytes, str | None]:
     match rng.randrange(4):
         case 0:
             return json.dumps(
-                {**FULL, field: {"not": {"right": []}} if field not in ("args", "result") else 7}
+                {**FULL, field: {"not": {"right": []}} if field not in ("args", "result", "flow") else 7}
             ).encode(), None
         case 1:
             name = rng.choice(list(LEAST))
