@@ -23,6 +23,7 @@ import numpy as np
 from benchmarks.machine import describe
 from detectors import Bank, Features, Hasher, Settings, detector_by_name, numeric_features, scoring
 from detectors.columns import columns
+from detectors.evidence import shipped_prior
 
 BATCHES = (1, 16, 256, 2048)
 AGENTS = 32
@@ -84,7 +85,9 @@ class Ours:
         batch = columns(rows, prepared, np.ones(n, np.bool_), np.empty((n, 0)))
         results = np.zeros(n, self.bank._output)
         bank, rules = self.bank, self._settings.rules()
-        return lambda: scoring.run(bank._rows, bank._fleet, batch, rules, results, scoring.SCORE, 0)
+        return lambda: scoring.run(
+            bank._rows, bank._fleet, batch, rules, shipped_prior(), results, scoring.SCORE, 0
+        )
 
     def _prepare(self, actions: Stream) -> list[Features]:
         return [self._hasher.features(**action) for _, action in actions]

@@ -1,15 +1,17 @@
 """Online models of what each agent normally does: pure numbers, no I/O."""
 
 from detectors.bank import Bank, warm_up
-from detectors.explanation import Reason, Subject, explain
+from detectors.evidence import Weights, load_prior
+from detectors.explanation import Reason, Subject, explain, runaway_reason
 from detectors.features import MAX_ARGS, Features, Hasher
 from detectors.layout import STATE_VERSION
 from detectors.river_by_name import detector_by_name, numeric_features
-from detectors.scores import STATES, Calibration, Scores
+from detectors.scores import RUNAWAY, STATES, Calibration, Scores
 from detectors.settings import Settings
 
 __all__ = [
     "MAX_ARGS",
+    "RUNAWAY",
     "STATES",
     "STATE_VERSION",
     "Bank",
@@ -20,8 +22,11 @@ __all__ = [
     "Scores",
     "Settings",
     "Subject",
+    "Weights",
     "detector_by_name",
     "explain",
+    "load_prior",
     "numeric_features",
+    "runaway_reason",
     "warm_up",
 ]

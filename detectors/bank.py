@@ -7,10 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from detectors import layout, scoring
+from detectors import answer, scoring
 from detectors.columns import columns
+from detectors.evidence import Weights, shipped_prior
 from detectors.features import Features
-from detectors.layout import STATE_VERSION, UNIT, Rows, new_fleet, output_dtype, row_dtype
+from detectors.layout import (
+    STATE_VERSION,
+    TOOL,
+    UNIT,
+    Rows,
+    new_fleet,
+    output_dtype,
+    row_dtype,
+)
 from detectors.scores import STATES, Calibration, Scores
 from detectors.scoring import Batch
 from detectors.settings import Settings
@@ -33,6 +42,8 @@ class Bank:
     max_agents
         Security limit on memory, ≥ 1: 100,000 agents take about 400 MB. Beyond it the agents not seen for
         longest are forgotten and begin anew when they return.
+    prior
+        Weights of the signals; the shipped ones by default.
 
     Notes
     -----
@@ -41,12 +52,20 @@ class Bank:
 
     """
 
-    def __init__(self, settings: Settings, *, capacity: int = 64, max_agents: int = 100_000) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        capacity: int = 64,
+        max_agents: int = 100_000,
+        prior: Weights | None = None,
+    ) -> None:
         if capacity < 1 or max_agents < 1:
             raise ValueError("capacity and max_agents must be at least 1")
         self.settings = settings
         self.max_agents = max_agents
         self._rules = settings.rules()
+        self._weights = prior or shipped_prior()
         self._dtype = row_dtype(settings.externals)
         self._output = output_dtype(settings.externals)
         self._fleet = new_fleet(settings.externals)
@@ -114,7 +133,8 @@ class Bank:
             (n, externals) scores of foreign detectors made before they learned the action, higher is
             stranger; NaN where missing. None: all missing.
         on_flag
-            Called with each flagged action's index and the scores so far, before the next action is taken.
+            Called with the index of each action that is flagged or runs away and the scores so far, before the next
+            action is taken.
 
         Raises
         ------
@@ -152,8 +172,8 @@ class Bank:
         mode = scoring.PAUSE if on_flag else scoring.SCORE
         at = 0
         while at < len(own):
-            at = scoring.run(self._rows, self._fleet, batch, self._rules, own, mode, at)
-            if on_flag and own[at - 1]["flagged"]:
+            at = scoring.run(self._rows, self._fleet, batch, self._rules, self._weights, own, mode, at)
+            if on_flag and (own[at - 1]["flagged"] or own[at - 1]["runaway"]):
                 on_flag(first + at - 1, _scores(results))
 
     def learn(self, agents: Sequence[int], features: Sequence[Features], weight: float) -> None:
@@ -186,19 +206,22 @@ class Bank:
         batch = columns(
             rows, [f for _, f in known], np.ones(n, np.bool_), np.full((n, self.settings.externals), np.nan)
         )
-        scoring.run(self._rows, self._fleet, batch, self._rules, np.zeros(n, self._output), units, 0)
+        scoring.run(
+            self._rows, self._fleet, batch, self._rules, self._weights, np.zeros(n, self._output), units, 0
+        )
 
     def calibration(self, agent: int) -> Calibration:
         """Return how far an agent's model is; an unknown agent is calibrating and has seen nothing."""
         row = self._row_of.get(agent)
         learned = int(self._rows[row]["learned"]) if row is not None else 0
         half = self._rules.fleet_half
-        fleet_needed = max(0, half - int(self._fleet.tails[layout.SIZE, 0]), 0) + max(
-            0, half - int(self._fleet.fused[0])
+        missing = sum(
+            max(0, half - int(seen)) for seen in (self._fleet.tails[TOOL, 0], self._fleet.fused[:, 0].max())
         )
-        needed = max(self.settings.min_actions - learned, -(-fleet_needed // UNIT))
-        if row is None or needed > 0:
-            return Calibration(STATES[scoring.CALIBRATING], learned, max(needed, 0))
+        if missing:
+            return Calibration(STATES[answer.CALIBRATING], learned, -(-missing // UNIT))
+        if row is None or learned < self.settings.min_actions:
+            return Calibration(STATES[scoring.BORROWED], learned, self.settings.min_actions - learned)
         left = int(self._rows[row]["recalibrating"])
         return Calibration(STATES[scoring.RECALIBRATING if left else scoring.CALIBRATED], learned, left)
 
@@ -244,7 +267,13 @@ class Bank:
         return state
 
     @classmethod
-    def restore(cls, settings: Settings, dumped: Mapping[str, npt.NDArray[np.generic]]) -> Bank:
+    def restore(
+        cls,
+        settings: Settings,
+        dumped: Mapping[str, npt.NDArray[np.generic]],
+        *,
+        prior: Weights | None = None,
+    ) -> Bank:
         """Return a bank that continues where `dump` was called.
 
         Raises
@@ -255,7 +284,7 @@ class Bank:
         """
         version, externals, max_agents, clock = (int(number) for number in dumped["layout"])
         rows = np.ascontiguousarray(dumped["rows"], np.uint8)
-        bank = cls(settings, capacity=max(1, len(rows)), max_agents=max_agents)
+        bank = cls(settings, capacity=max(1, len(rows)), max_agents=max_agents, prior=prior)
         fits = version == STATE_VERSION and externals == settings.externals
         if not fits or rows.shape[1:] != (bank.bytes_per_agent,):
             raise ValueError("the dump is of another layout or number of external detectors")

@@ -1,20 +1,19 @@
-"""From surprises to probabilities that mean what they say.
+"""From statistics to probabilities that mean what they say.
 
-A p-value is the share of past scores that were at least as high: no distribution is assumed (conformal
-prediction). An agent's own history is shrunk towards the fleet's. The fused statistic S = -Σ ln pₖ is
-calibrated in the same way against its own past, which absorbs that the signals depend on each other; beyond
-the highest scores that the fleet has seen ten times, an exponential tail is fitted to the excesses.
+A p-value is the share of past statistics that were at least as high: no distribution is assumed (conformal
+prediction). It is looked up in a chain, each link shrunk towards the one before: the whole fleet, the agents of the
+same trade (Mondrian categories), the agent itself. Beyond the values that were seen ten times, an exponential tail is
+fitted to the excesses.
 
-Histograms are kept as tail counts, `tails[b]` = weight of all scores in bin b or above: reading a p-value is
-one look-up, and teaching touches only the bins below the score, mostly few. Ties count as "at least as high".
+Histograms are kept as tail counts, `tails[b]` = weight of all values in bin b or above: reading a p-value is
+one look-up, and teaching touches only the bins below the value, mostly few. Ties count as "at least as high".
 
 References
 ----------
-V. Vovk, A. Gammerman, G. Shafer: Algorithmic Learning in a Random World (2005), ch. 2 (conformal p-values).
-R. A. Fisher: Statistical Methods for Research Workers (1932), §21.1 (combining p-values).
+V. Vovk, A. Gammerman, G. Shafer: Algorithmic Learning in a Random World (2005), ch. 2 (conformal p-values), §4.5
+(Mondrian categories).
 A. Siffer et al.: Anomaly Detection in Streams with Extreme Value Theory, KDD 2017 (peaks over threshold). We
-fix the tail's shape to 0, exponential: -ln p of a valid p-value has that tail, and so have sums of a few of
-them.
+fix the tail's shape to 0, exponential.
 
 """
 
@@ -24,8 +23,6 @@ import math
 
 from detectors.compiler import kernel
 from detectors.layout import (
-    ACTIONS,
-    FIT_EXCESS,
     FUSED_BINS,
     FUSED_COARSE,
     FUSED_OWN,
@@ -38,15 +35,17 @@ from detectors.layout import (
 )
 from detectors.tables import Table, shrink
 
-SHRINKAGE = 50.0 * UNIT
-"""The fleet's p-value weighs like fifty scores of the agent's own."""
+TRADE_SHRINKAGE = 200.0 * UNIT
+"""The fleet's p-value weighs like two hundred statistics of the agent's trade …"""
+OWN_SHRINKAGE = 150.0 * UNIT
+"""… and the trade's like a hundred and fifty of the agent's own."""
 _ENOUGH = 10 * UNIT  # exceedances below which the empirical tail is not trusted
-_FIT_EVERY = 64
-_EXTRAPOLATION = 20.0
-"""The fitted tail is followed to a twentieth of what one score among all would be: further out nobody knows its shape,
-and while little was seen no single action is strange enough for a small false-kill budget."""
+_FIT_EVERY = 64 * UNIT
+_EXTRAPOLATION = 1000.0
+"""The fitted tail is followed to a thousandth of what one value among all would be. Evidence is close to a likelihood
+ratio, and of those the tail is at most exponential: P(ln LR ≥ x) ≤ exp(-x) for benign actions (Markov's inequality)."""
 _LIMIT_AGENT = 60_000
-_LIMIT_FLEET = 1 << 24  # four million scores, then halved: the fleet's calibration follows slow drift
+_LIMIT_FLEET = 40_000 * UNIT
 
 
 @kernel
@@ -57,19 +56,19 @@ def score_bin(surprise: float) -> int:
 
 @kernel
 def fused_bin(fused: float) -> int:
-    """Return the bin of a fused statistic."""
+    """Return the bin of a statistic."""
     return int(min(fused / FUSED_WIDTH, FUSED_BINS - 1.0))
 
 
 @kernel
 def own_bin(fused: float) -> int:
-    """Return the bin of a fused statistic in an agent's own, coarser histogram."""
+    """Return the bin of a statistic in an agent's own, coarser histogram."""
     return min(fused_bin(fused) // FUSED_COARSE, FUSED_OWN - 1)
 
 
 @kernel
 def add(tails: Table, position: int, weight: int, limit: int) -> None:
-    """Add a score to tail counts; when they pass `limit` all are halved, so that the old fades."""
+    """Add a value to tail counts; when they pass `limit` all are halved, so that the old fades."""
     for i in range(position + 1):
         tails[i] += weight
     if tails[0] > limit:
@@ -77,21 +76,22 @@ def add(tails: Table, position: int, weight: int, limit: int) -> None:
 
 
 @kernel
-def signal_p(own: Table, peers: Table, position: int) -> float:
-    """Return the p-value of a score in a bin: the agent's own tail, shrunk towards the fleet's."""
-    prior = (peers[position] + float(UNIT)) / (peers[0] + float(UNIT))
-    return float((own[position] + SHRINKAGE * prior) / (own[0] + SHRINKAGE))
+def reached(tails: Table, fused: float) -> float:
+    """Return the weight of the values at least as high; within a bin they are taken to lie evenly."""
+    position = fused_bin(fused)
+    beyond = float(tails[position + 1]) if position + 1 < FUSED_BINS else 0.0
+    inside = min(1.0, fused / FUSED_WIDTH - position)
+    return float(tails[position]) - inside * (float(tails[position]) - beyond)
 
 
 @kernel
-def fit_tail(fleet: Fleet) -> None:
-    """Fit the mean excess of the fused statistic above its highest percent (at least 20 scores).
+def fit_tail(tails: Table, censored: float) -> float:
+    """Return the mean excess above the highest percent (at least 20 values), for an exponential tail.
 
-    The mean excess is the area under the tail counts. It is raised by its own standard error, and never below
-    the one nat that a single valid p-value has: with little evidence the tail is taken to be heavier,
-    p-values larger.
+    The area under the tail counts over the number of values whose end was seen: `censored` of them went further than
+    they are counted for. It is raised by its own standard error, and never below the one nat that the logarithm of a
+    likelihood ratio has: with little evidence the tail is taken to be heavier, p-values larger.
     """
-    tails = fleet.fused
     needed = max(20 * UNIT, int(tails[0]) // 100)
     area = 0.0
     position = FUSED_BINS - 1
@@ -99,73 +99,97 @@ def fit_tail(fleet: Fleet) -> None:
         area += tails[position]
         position -= 1
     top = float(tails[position])
-    mean = FUSED_WIDTH * (area + 0.5 * top) / max(top, 1.0)
-    fleet.numbers[FIT_EXCESS] = max(mean, 1.0) * (1.0 + math.sqrt(UNIT / max(top, 1.0)))
+    seen = max(top - censored, 0.1 * top, float(UNIT))
+    mean = FUSED_WIDTH * (area + 0.5 * top) / seen
+    return float(max(mean, 1.0) * (1.0 + math.sqrt(UNIT / max(top, 1.0))))
 
 
 @kernel
-def fleet_p(fleet: Fleet, fused: float) -> float:
-    """Return the share of the fleet's scores at least as high; where those are few, the tail's."""
-    tails = fleet.fused
-    position = fused_bin(fused)
+def fleet_p(tails: Table, excess: float, fused: float) -> float:
+    """Return the share of the fleet's values at least as high; where those are few, the tail's."""
     whole = tails[0] + float(UNIT)
-    if tails[position] >= _ENOUGH:
-        return float((tails[position] + float(UNIT)) / whole)
+    beyond = reached(tails, fused)
+    if beyond >= _ENOUGH:
+        return float((beyond + UNIT) / whole)
+    position = fused_bin(fused)
     while position > 0 and tails[position] < _ENOUGH:
         position -= 1
-    reached = (tails[position] + float(UNIT)) / whole
-    beyond = (fused - position * FUSED_WIDTH) / max(fleet.numbers[FIT_EXCESS], 1.0)
-    return float(max(reached * math.exp(-beyond), UNIT / whole / _EXTRAPOLATION))
+    known = (tails[position] + float(UNIT)) / whole
+    return float(
+        max(
+            known * math.exp(-(fused - position * FUSED_WIDTH) / max(excess, 1.0)),
+            UNIT / whole / _EXTRAPOLATION,
+        )
+    )
 
 
 @kernel
-def fused_p(row: Row, fleet: Fleet, fused: float) -> float:
-    """Return the calibrated p-value of an action.
+def trade_of(row: Row, fleet: Fleet) -> int:
+    """Return the agent's trade, -1 while it has none; a row may come from elsewhere and hold anything."""
+    trade = int(row["trade"]) - 1
+    return trade if trade < fleet.trades.shape[0] else -1
 
-    The agent's own history can only raise it: what is common for the fleet is never evidence against one
-    agent.
+
+@kernel
+def evidence_p(row: Row, fleet: Fleet, kind: int, fused: float) -> float:
+    """Return the calibrated p-value of an action's evidence of a kind.
+
+    The agent's own history can only raise it: what is common for its peers is never evidence against one agent.
     """
-    common = fleet_p(fleet, fused)
-    own = row["fused"]
-    mixed = (own[own_bin(fused)] + SHRINKAGE * common) / (own[0] + SHRINKAGE)
-    return float(max(common, mixed))
+    excess = fleet.excess[kind, 0]
+    p = fleet_p(fleet.fused[kind], excess, fused)
+    trade = trade_of(row, fleet)
+    if trade >= 0:
+        peers = fleet.trades[trade, kind]
+        p = (peers[0] * fleet_p(peers, excess, fused) + TRADE_SHRINKAGE * p) / (peers[0] + TRADE_SHRINKAGE)
+    return own_p(row["fused"][kind], fused, p)
 
 
 @kernel
-def calibrate(row: Row, fleet: Fleet, out: Row) -> None:
-    """Turn the surprises in `out` into p-values and their sum; what is missing (NaN) has no say."""
-    fused = 0.0
-    surprise = out["surprise"]
-    for k in range(surprise.shape[0]):
-        if math.isnan(surprise[k]):
-            continue
-        p = signal_p(row["tails"][k], fleet.tails[k], score_bin(surprise[k]))
-        out["signal_p"][k] = p
-        fused -= math.log(p)
-    out["fused"] = fused
+def own_p(own: Table, fused: float, p: float) -> float:
+    """Return `p` of the peers, raised if the agent itself often reaches as much."""
+    mixed = (own[own_bin(fused)] + OWN_SHRINKAGE * p) / (own[0] + OWN_SHRINKAGE)
+    return float(max(p, mixed))
 
 
 @kernel
-def learn_scores(row: Row, fleet: Fleet, out: Row, weight: int, own: bool, peers: bool) -> None:
-    """Add an action's surprises to the agent's own tails, to the fleet's, or to both."""
+def calibrate(fleet: Fleet, out: Row) -> None:
+    """Write the share of the fleet's surprises at least as high beside each of `out`; what is missing stays NaN."""
     surprise = out["surprise"]
     for k in range(surprise.shape[0]):
         if not math.isnan(surprise[k]):
-            position = score_bin(surprise[k])
-            if own:
-                add(row["tails"][k], position, weight, _LIMIT_AGENT)
-            if peers:
-                add(fleet.tails[k], position, weight, _LIMIT_FLEET)
+            tails = fleet.tails[k]
+            out["signal_p"][k] = (tails[score_bin(surprise[k])] + float(UNIT)) / (tails[0] + float(UNIT))
 
 
 @kernel
-def learn_fused(row: Row, fleet: Fleet, fused: float, weight: int, own: bool, peers: bool) -> None:
-    """Add an action's fused statistic likewise; fit the fleet's tail anew now and then."""
+def learn_scores(fleet: Fleet, out: Row, weight: int) -> None:
+    """Add an action's surprises to the fleet's tails."""
+    surprise = out["surprise"]
+    for k in range(surprise.shape[0]):
+        if not math.isnan(surprise[k]):
+            add(fleet.tails[k], score_bin(surprise[k]), weight, _LIMIT_FLEET)
+
+
+@kernel
+def learn_evidence(
+    row: Row, fleet: Fleet, kind: int, fused: float, weight: int, own: bool, peers: bool, is_censored: bool
+) -> None:
+    """Add an action's evidence to the agent's own calibration, to its peers', or to both; fit the tail now and then."""
     if own:
-        add(row["fused"], own_bin(fused), weight, _LIMIT_AGENT)
+        add(row["fused"][kind], own_bin(fused), weight, _LIMIT_AGENT)
     if not peers:
         return
-    add(fleet.fused, fused_bin(fused), weight, _LIMIT_FLEET)
-    fleet.numbers[ACTIONS] += 1.0
-    if fleet.numbers[ACTIONS] % _FIT_EVERY == 0.0:
-        fit_tail(fleet)
+    tails = fleet.fused[kind]
+    excess = fleet.excess[kind]
+    before = int(tails[0])
+    add(tails, fused_bin(fused), weight, _LIMIT_FLEET)
+    if is_censored:
+        excess[1] += weight
+    if int(tails[0]) < before:
+        excess[1] *= 0.5
+    if before // _FIT_EVERY != int(tails[0]) // _FIT_EVERY:
+        excess[0] = fit_tail(tails, excess[1])
+    trade = trade_of(row, fleet)
+    if trade >= 0:
+        add(fleet.trades[trade, kind], fused_bin(fused), weight, _LIMIT_FLEET)

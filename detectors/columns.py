@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors.features import Features
+from detectors.layout import FLOW, FLOW_UNKNOWN
 from detectors.scoring import Batch
 
+_UNKNOWN = bytes([FLOW_UNKNOWN]) * len(FLOW)
 _flatten = chain.from_iterable
 
 
@@ -34,9 +36,10 @@ def columns(
 
     """
     n = len(features)
-    tools, sessions, versions, ts_s, sizes, args = zip(*features, strict=True)
+    tools, sessions, versions, ts_s, sizes, args, words, flows = zip(*features, strict=True)
+    word_starts = np.array([0, *accumulate(map(len, words))], np.int64)
     # A list first: array() reads one twice as fast as any other iterable.
-    flat = array("Q", [*tools, *sessions, *versions, *_flatten(_flatten(args))])
+    flat = array("Q", [*tools, *sessions, *versions, *_flatten(words), *_flatten(_flatten(args))])
     # The upper half of a keyed 64-bit hash is a good 32-bit hash, and products of two such stay below 2⁶³.
     whole = np.frombuffer(flat, np.uint64)
     hashes = (whole >> np.uint64(32)).astype(np.int64)
@@ -48,8 +51,11 @@ def columns(
         versions=hashes[2 * n : 3 * n],
         ts_s=np.array(ts_s, np.float64),
         sizes=np.array(sizes, np.float64),
-        args=hashes[3 * n :].reshape(-1, 3),
+        args=hashes[3 * n + word_starts[-1] :].reshape(-1, 3),
         starts=np.array([0, *accumulate(map(len, args))], np.int64),
+        words=hashes[3 * n : 3 * n + word_starts[-1]],
+        word_starts=word_starts,
+        flow=np.frombuffer(b"".join([bytes(flow) or _UNKNOWN for flow in flows]), np.uint8).reshape(n, -1),
         teach=teach,
         external=external,
     )

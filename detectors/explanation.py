@@ -6,12 +6,28 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from detectors.evidence import shares, shipped_prior
 from detectors.features import Features
-from detectors.layout import EXTERNAL, NOVELTY, RATE, RHYTHM, SIGNALS, SIZE, SOURCE, TRANSITION
-from detectors.scores import Scores
+from detectors.layout import (
+    EXTERNAL,
+    FLOW,
+    NOVELTY,
+    RATE,
+    RHYTHM,
+    SIGNALS,
+    SIZE,
+    SOURCE,
+    TASK,
+    TOOL,
+    TRANSITION,
+)
+from detectors.scores import RUNAWAY, Scores
 
-_MATTERS_P = 0.1  # signals above this p-value say nothing worth an analyst's time
+_MATTERS_P = 0.1  # signals above this p-value say nothing worth an analyst's time …
+_MATTERS = 0.3  # … nor do shares of the evidence below this many nats
 _MOST = 4
+FLOW_REASON = "flow"
+"""Name of the reason that all numbers of the information flow give together."""
 _VALUE_CHARS = 60
 
 
@@ -49,11 +65,11 @@ class Reason:
     """One reason for which an action is strange."""
 
     signal: str
-    """A name of `layout.SIGNALS`, or the external detector's."""
+    """A name of `layout.SIGNALS`, `FLOW_REASON`, or the external detector's."""
     observed: str
     expected: str
     p: float
-    """p-value of this signal alone, in (0, 1]."""
+    """p-value of this signal alone, in (0, 1]; of the flow: that of the whole action."""
     sentence: str
 
 
@@ -74,10 +90,44 @@ def explain(scores: Scores, i: int, features: Features, subject: Subject) -> lis
     About 20 µs; meant for alerts, not for every action.
 
     """
-    p = scores.signal_p[i]
-    order = sorted((k for k in range(p.shape[0]) if not math.isnan(p[k])), key=lambda k: (float(p[k]), k))
-    telling = [k for k in order if p[k] <= _MATTERS_P][:_MOST] or order[:1]
-    return [_reason(scores, i, k, features, subject) for k in telling]
+    found = _shares(scores, i, features)
+    order = sorted(found, key=lambda name: (-found[name], name))
+    telling = [name for name in order if _is_telling(scores, i, name, found[name])][:_MOST] or order[:1]
+    return [_reason(scores, i, name, features, subject) for name in telling]
+
+
+def runaway_reason(scores: Scores, i: int, subject: Subject) -> Reason:
+    """Return why action `i` is that of an agent that runs away (`Scores.runaway`)."""
+    if RUNAWAY[scores.runaway[i]] == "odd_hour":
+        sentence = "The agent woke at an hour of the day (UTC) at which, or near which, it never did"
+        return Reason("hour", "awake now", "never near this hour", 1.0, f"{sentence}.")
+    observed, expected, sentence = _rate(scores, i, subject)
+    return Reason("rate", observed, expected, 1.0, f"{sentence}; several times the pace of any earlier day.")
+
+
+def _shares(scores: Scores, i: int, features: Features) -> dict[str | int, float]:
+    """Return the share of each reason: a signal's name, `FLOW_REASON`, or an external detector's column."""
+    surprise = scores.surprise[i]
+    newness = float(scores.observed[i, NOVELTY])
+    by_name = shares(surprise, scores.signal_p[i], newness, features.flow, shipped_prior())
+    found: dict[str | int, float] = {
+        name: by_name[name]
+        for k, name in enumerate(SIGNALS)
+        if name in by_name and not math.isnan(surprise[k])
+    }
+    if features.flow:
+        found[FLOW_REASON] = sum(by_name[name] for name in FLOW)
+    for k in range(EXTERNAL, surprise.shape[0]):
+        if not math.isnan(surprise[k]):
+            found[k] = -0.5 * math.log(float(scores.signal_p[i, k]))
+    return found
+
+
+def _is_telling(scores: Scores, i: int, name: str | int, share: float) -> bool:
+    if name == FLOW_REASON:
+        return share >= _MATTERS
+    k = name if isinstance(name, int) else SIGNALS.index(name)
+    return share >= _MATTERS and float(scores.signal_p[i, k]) <= _MATTERS_P
 
 
 def one_in(p: float) -> str:
@@ -98,15 +148,48 @@ def one_in(p: float) -> str:
     return f"1 in {round(odds / step) * step:,}"
 
 
-def _reason(scores: Scores, i: int, k: int, features: Features, subject: Subject) -> Reason:
+def _reason(scores: Scores, i: int, name: str | int, features: Features, subject: Subject) -> Reason:
+    if name == FLOW_REASON:
+        return _flow(scores, i, features, subject)
+    if isinstance(name, int):
+        p = float(scores.signal_p[i, name])
+        observed, expected, sentence = _external(scores, i, name, subject)
+        return Reason(_external_name(subject, name), observed, expected, p, f"{sentence} ({one_in(p)}).")
+    k = SIGNALS.index(name)
     p = float(scores.signal_p[i, k])
-    if k >= EXTERNAL:
-        observed, expected, sentence = _external(scores, i, k, subject)
-        signal = _external_name(subject, k)
-    else:
-        observed, expected, sentence = _SAY[k](scores, i, subject)
-        signal = SIGNALS[k]
-    return Reason(signal, observed, expected, p, f"{sentence} ({one_in(p)}).")
+    observed, expected, sentence = _SAY[k](scores, i, subject)
+    return Reason(name, observed, expected, p, f"{sentence} ({one_in(p)}).")
+
+
+def _flow(scores: Scores, i: int, features: Features, subject: Subject) -> Reason:
+    """Say who asked for the action: the task, or something that a tool answered."""
+    codes = dict(zip(FLOW, features.flow, strict=True))
+    said = []
+    if codes["told"]:
+        ago = codes["age"] + 1
+        said.append(
+            f"a value of the call stands in a sentence that reads like an order, in {_ago(ago)} before"
+            + (", with the tool's own words" if codes["told"] > 1 else "")
+        )
+    elif codes["echo_told"] >= _ECHO:
+        said.append("an earlier output reads like an order to do this")
+    elif codes["seen"]:
+        said.append("a value of the call was first seen in a tool's output")
+    if codes["untied"]:
+        said.append(f"{codes['untied']} of its arguments have nothing to do with the task")
+    if codes["asked"] < _ECHO and not codes["from_user"]:
+        said.append("the task does not ask for it")
+    observed = "; ".join(said) or "not what the task asks for"
+    p = float(scores.p[i])
+    sentence = f"`{subject.tool}`: {observed}."
+    return Reason(FLOW_REASON, observed, "actions that the task asks for", p if p == p else 1.0, sentence)
+
+
+def _ago(outputs: int) -> str:
+    return "the tool's output right" if outputs == 1 else f"a tool's output {outputs} outputs"
+
+
+_ECHO = 4  # one word of the tool's own and little else
 
 
 _Words = tuple[str, str, str]
@@ -134,6 +217,18 @@ def _transition(scores: Scores, i: int, subject: Subject) -> _Words:
     )
     counts = _counts(scores, i, TRANSITION)
     return f"`{subject.tool}` {before}", counts, f"`{subject.tool}` {before}: {counts}"
+
+
+def _tool(scores: Scores, i: int, subject: Subject) -> _Words:
+    counts = _counts(scores, i, TOOL)
+    return f"`{subject.tool}`", counts, f"`{subject.tool}` was called {counts}"
+
+
+def _task(scores: Scores, i: int, subject: Subject) -> _Words:
+    seen = _share(float(scores.peer_seen[i, TASK]), float(scores.peer_of[i, TASK]))
+    observed = f"`{subject.tool}` for this task"
+    expected = f"{seen} where a task has its most telling word"
+    return observed, expected, f"{observed} is unusual: it was used {expected}"
 
 
 def _argument(scores: Scores, i: int, k: int, subject: Subject) -> tuple[int, str, str]:
@@ -232,4 +327,6 @@ _SAY: dict[int, Callable[[Scores, int, Subject], _Words]] = {
     SIZE: _size,
     RHYTHM: _rhythm,
     RATE: _rate,
+    TOOL: _tool,
+    TASK: _task,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from itertools import islice
 from typing import NamedTuple
@@ -13,10 +14,16 @@ MAX_ARGS = 16
 """Arguments read one by one; the rest count into `size_chars` only. A security limit: it bounds work per
 action."""
 
+MAX_WORDS = 16
+"""Words of a task that are read: the longest ones. A security limit: each costs two look-ups an action."""
+
+_MAX_TASKS = 4_096
 _MAX_NAMES = 65_536  # a security limit on memory: about 10 MB
 
 _Args = Mapping[str, object]
 _Sources = Mapping[str, str] | None
+
+_WORD = re.compile(r"\w{3,32}")
 
 _to_json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str).encode
 
@@ -37,6 +44,10 @@ class Features(NamedTuple):
     """Characters of all argument values, as text."""
     args: tuple[tuple[int, int, int], ...]
     """(name, value, source) of each argument; source 0 = unknown."""
+    words: tuple[int, ...] = ()
+    """Words of the declared task, at most `MAX_WORDS`."""
+    flow: tuple[int, ...] = ()
+    """Numbers of the information flow, 0 to 15 each, in the order of `layout.FLOW`; empty if unknown."""
 
 
 class _Names(dict[str, int]):
@@ -52,6 +63,21 @@ class _Names(dict[str, int]):
             self.texts.clear()
         found = self[name] = _digest(name, self.seed)
         self.texts[found] = name
+        return found
+
+
+class _Words(dict[str, tuple[int, ...]]):
+    """Hashes of the words of tasks, made on first use: a task stays the same for a whole session."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def __missing__(self, task: str) -> tuple[int, ...]:
+        if len(self) >= _MAX_TASKS:
+            self.clear()
+        # Long words tell more than short ones; among equals the order of the alphabet makes it repeatable.
+        words = sorted(set(_WORD.findall(task.lower())), key=lambda word: (-len(word), word))[:MAX_WORDS]
+        found = self[task] = tuple(_digest(word, self.seed) for word in words)
         return found
 
 
@@ -92,6 +118,7 @@ class Hasher:
             raise ValueError("seed must be an unsigned 64-bit integer; make one with secrets.randbits(64)")
         self._seed = seed
         self._names = _Names(seed)
+        self._words = _Words(seed)
 
     def hash(self, text: str) -> int:
         """Return the keyed 64-bit hash of a text; never 0. About 0.2 µs for short texts."""
@@ -110,6 +137,8 @@ class Hasher:
         session: str | None,
         version: str | None,
         provenance: _Sources,
+        task: str | None = None,
+        flow: tuple[int, ...] = (),
     ) -> Features:
         """Return the numeric form of an action.
 
@@ -124,6 +153,10 @@ class Hasher:
             None if unknown.
         provenance
             Where each argument's value was first visible (`user`, `tool:<name>`, `model`); None if unknown.
+        task
+            What the human asked for, in words; None if unknown.
+        flow
+            As in `Features.flow`.
 
         """
         names = self._names
@@ -151,6 +184,8 @@ class Hasher:
                 ts_s,
                 size_chars,
                 tuple(rows),
+                self._words[task] if task else (),
+                flow,
             ),
         )
 

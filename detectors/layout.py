@@ -15,10 +15,36 @@ import numpy.typing as npt
 Rows = npt.NDArray[np.void]
 Row = Any  # one element of Rows: np.void in Python, a record pointer in compiled code
 
-TRANSITION, NOVELTY, SOURCE, SIZE, RHYTHM, RATE = range(6)
-SIGNALS = ("transition", "novelty", "source", "size", "rhythm", "rate")
+TRANSITION, NOVELTY, SOURCE, SIZE, RHYTHM, RATE, TOOL, TASK = range(8)
+SIGNALS = ("transition", "novelty", "source", "size", "rhythm", "rate", "tool", "task")
 EXTERNAL = len(SIGNALS)
 """Index of the first external signal."""
+BEHAVIOUR_SIGNALS = 6
+"""So many of them, the first ones, make the evidence of actions whose information flow is not known."""
+
+FLOW = (
+    "side_effect",
+    "untied",
+    "from_user",
+    "from_tools",
+    "from_model",
+    "seen",
+    "told",
+    "near",
+    "prose",
+    "age",
+    "foreign",
+    "echo_told",
+    "echo",
+    "asked",
+    "orders",
+    "step",
+    "repeats",
+    "new_tool",
+)
+"""Numbers of an action's information flow, 0 to 15 each (`Features.flow`); whoever sees the outputs computes them."""
+FLOW_CODES = 16
+FLOW_UNKNOWN = 255
 MAX_EXTERNALS = 3
 """Bounded by the 4 KiB that an agent may cost."""
 
@@ -30,22 +56,26 @@ SLOT_SETS = 8  # 64 (tool, argument) contexts with their three kinds of novelty
 VALUE_SETS = 32  # 256 argument values known to the agent
 GAP_BINS = 32  # log2 of milliseconds: 1 ms to 24 days
 RATE_BINS = 32  # half octaves of the decayed count: 1 to 46,000 actions a minute
+HOURS = 24  # of the day, UTC
 SCORE_BINS = 24
 SCORE_WIDTH = 0.5  # nats a bin: surprises up to 12 nats (6 in a million) are told apart
 FUSED_BINS = 240
-FUSED_WIDTH = 0.25
-FUSED_COARSE = 4  # an agent's own fused histogram is four times coarser than the fleet's …
-FUSED_OWN = 40  # … and ends at 40 nats
+FUSED_WIDTH = 0.125
+FUSED_COARSE = 4  # an agent's own histogram of a statistic is four times coarser than the fleet's …
+FUSED_OWN = 40  # … and ends at 20 nats
+PROFILE = 64  # tools of an agent, hashed: what its trade is told by
+TRADES = 32
 PENDING = 6  # flagged actions whose context waits for a verdict
 SESSIONS = 4
 VERSIONS = 4
 
-NOVEL_KINDS = 3  # known to the agent, known only to peers, new to all
-STATE_VERSION = 2
-"""Raised with every change that makes stored models mean something else; exported rows carry it."""
+FLOWING, BEHAVING = range(2)
+"""Kinds of evidence, each with a calibration of its own: with the information flow known, and without."""
+EVIDENCES = 2
 
-# Fleet.numbers
-ACTIONS, FIT_BIN, FIT_EXCESS, FITTED_AT = range(4)
+NOVEL_KINDS = 3  # known to the agent, known only to peers, new to all
+STATE_VERSION = 3
+"""Raised with every change that makes stored models mean something else; exported rows carry it."""
 
 
 def row_dtype(externals: int) -> np.dtype[np.void]:
@@ -57,13 +87,15 @@ def row_dtype(externals: int) -> np.dtype[np.void]:
         Columns of foreign detectors' scores, 0 ≤ externals ≤ `MAX_EXTERNALS`.
 
     """
-    signals = EXTERNAL + externals
     slots = max(externals, 1)  # an empty nested array is not compiled
     fields = [
         ("last_ts_s", np.float64),
         ("span_s", np.float64),
         ("rate", np.float64),
         ("credit", np.float64),
+        ("peak_before", np.float64),
+        ("peak_now", np.float64),
+        ("window_s", np.float64),
         ("acted", np.int64),
         ("learned", np.int64),
         ("recalibrating", np.int64),
@@ -82,10 +114,12 @@ def row_dtype(externals: int) -> np.dtype[np.void]:
         ("slot_counts", np.uint16, (SLOT_SETS, WAYS, NOVEL_KINDS)),
         ("rhythm", np.uint16, (GAP_BINS,)),
         ("pace", np.uint16, (RATE_BINS,)),
-        ("tails", np.uint16, (signals, SCORE_BINS)),
-        ("fused", np.uint16, (FUSED_OWN,)),
+        ("hours", np.uint16, (HOURS,)),
+        ("profile", np.uint16, (PROFILE,)),
+        ("fused", np.uint16, (EVIDENCES, FUSED_OWN)),
         ("pending_bins", np.uint8, (PENDING, 2)),
         ("suspicion", np.uint8, (SESSIONS,)),
+        ("trade", np.uint8),
     ]
     # Larger fields come first, so all are aligned. What is left to the next multiple of eight gets a name: unnamed
     # padding is not copied, and equal models would differ in their bytes.
@@ -94,7 +128,7 @@ def row_dtype(externals: int) -> np.dtype[np.void]:
 
 
 class Fleet(NamedTuple):
-    """What all agents together have done: the prior of each agent's model. About 0.9 MB, fixed.
+    """What all agents together have done: the prior of each agent's model. About 1.5 MB, fixed.
 
     The fields mirror those of a row; counts have 32 bits.
     """
@@ -104,14 +138,23 @@ class Fleet(NamedTuple):
     slot_keys: npt.NDArray[np.uint32]
     slot_counts: npt.NDArray[np.uint32]
     values: npt.NDArray[np.uint32]
+    word_keys: npt.NDArray[np.uint32]
+    """Words of tasks, and words with tools."""
+    word_counts: npt.NDArray[np.uint32]
     rhythm: npt.NDArray[np.uint32]
     pace: npt.NDArray[np.uint32]
     tails: npt.NDArray[np.uint32]
     fused: npt.NDArray[np.uint32]
-    numbers: npt.NDArray[np.float64]
+    """(EVIDENCES, FUSED_BINS) tail counts of the evidence."""
+    excess: npt.NDArray[np.float64]
+    """(EVIDENCES, 2) mean excess above the highest percent, in nats; weight of what counts as less than it was."""
+    trades: npt.NDArray[np.uint32]
+    """(trades, EVIDENCES, FUSED_BINS) tail counts of the evidence."""
+    centroids: npt.NDArray[np.float64]
+    """(trades, PROFILE) sums of the profiles of each trade's agents."""
 
 
-def new_fleet(externals: int, *, sets: int = 4096) -> Fleet:
+def new_fleet(externals: int, *, sets: int = 4096, trades: int = TRADES) -> Fleet:
     """Return empty fleet tables.
 
     Parameters
@@ -120,6 +163,8 @@ def new_fleet(externals: int, *, sets: int = 4096) -> Fleet:
         As for `row_dtype`.
     sets
         Sets of eight (context, outcome) counts; the other tables scale with it.
+    trades
+        How many trades of agents are told apart, 1 to 255.
 
     """
     u4 = np.uint32
@@ -129,11 +174,15 @@ def new_fleet(externals: int, *, sets: int = 4096) -> Fleet:
         slot_keys=np.zeros((sets // 4, WAYS), u4),
         slot_counts=np.zeros((sets // 4, WAYS, NOVEL_KINDS), u4),
         values=np.zeros((sets * 4, WAYS), u4),
+        word_keys=np.zeros((sets * 2, WAYS), u4),
+        word_counts=np.zeros((sets * 2, WAYS), u4),
         rhythm=np.zeros(GAP_BINS, u4),
         pace=np.zeros(RATE_BINS, u4),
         tails=np.zeros((EXTERNAL + externals, SCORE_BINS), u4),
-        fused=np.zeros(FUSED_BINS, u4),
-        numbers=np.zeros(4, np.float64),
+        fused=np.zeros((EVIDENCES, FUSED_BINS), u4),
+        excess=np.array([[1.0, 0.0]] * EVIDENCES),
+        trades=np.zeros((trades, EVIDENCES, FUSED_BINS), u4),
+        centroids=np.zeros((trades, PROFILE), np.float64),
     )
 
 
@@ -156,6 +205,7 @@ def output_dtype(externals: int) -> np.dtype[np.void]:
             ("previous", np.uint64),
             ("flagged", np.bool_),
             ("state", np.uint8),
+            ("runaway", np.uint8),
             ("arg", np.int8, (signals,)),
         ],
         align=True,

@@ -18,6 +18,7 @@ from river.base import AnomalyDetector
 
 from detectors import layout, scoring
 from detectors.columns import columns
+from detectors.evidence import shipped_prior
 from detectors.features import Features, Hasher
 
 _SETS = 64  # the private "fleet" of an estimator: 16 KiB for pairs, 57 KiB in all
@@ -45,7 +46,7 @@ class _OneAgent(AnomalyDetector):
         self.seed = seed
         self._rows = np.zeros(1, layout.row_dtype(0))
         self._rows["last_ts_s"] = np.nan
-        self._fleet = layout.new_fleet(0, sets=_SETS)
+        self._fleet = layout.new_fleet(0, sets=_SETS, trades=1)
 
     def _more_tags(self) -> set[str]:
         return set()
@@ -82,7 +83,7 @@ class _OneAgent(AnomalyDetector):
     def _rules(self) -> scoring.Rules:
         """Never flag: in River the caller decides what to learn."""
         return scoring.Rules(
-            warm=0, min_actions=_NEVER, recalibration=1, fleet_half=0, alerts_per_agent_day=1.0, max_p=1e-9
+            min_actions=_NEVER, recalibration=1, fleet_half=0, alerts_per_agent_day=1.0, max_p=1e-9
         )
 
     def _run(self, xs: Sequence[_Record], mode: int) -> layout.Rows:
@@ -90,7 +91,7 @@ class _OneAgent(AnomalyDetector):
         features = [_features(x, _hasher(self.seed)) for x in xs]
         batch = columns(np.zeros(n, np.int64), features, np.ones(n, np.bool_), np.empty((n, 0)))
         results = np.zeros(n, layout.output_dtype(0))
-        scoring.run(self._rows, self._fleet, batch, self._rules(), results, mode, 0)
+        scoring.run(self._rows, self._fleet, batch, self._rules(), shipped_prior(), results, mode, 0)
         return results
 
 
@@ -234,14 +235,12 @@ class RateSurprise(_Surprise):
 
 
 class AgentModel(_OneAgent):
-    """The whole model of one agent: all signals, calibrated on its own past and fused (-Σ ln p, Fisher).
+    """The whole model of one agent: all signals, weighed by the shipped prior into one evidence of an attack.
 
     Parameters
     ----------
     seed
         Seed of the hashes.
-    warm
-        Actions before the scores themselves are calibrated, ≥ 0.
 
     Examples
     --------
@@ -249,20 +248,13 @@ class AgentModel(_OneAgent):
     >>> for i in range(300):
     ...     model.learn_one({"tool": ("read", "write")[i % 2], "session": "s", "arg.path": f"{i % 5}.txt"})
     >>> usual = model.score_one({"tool": "read", "session": "s", "arg.path": "1.txt"})
-    >>> model.score_one({"tool": "send_money", "session": "s", "arg.to": "mallory"}) > usual + 5
+    >>> model.score_one({"tool": "send_money", "session": "s", "arg.to": "mallory"}) > usual + 1
     True
 
     """
 
-    def __init__(self, seed: int = 0, warm: int = 50) -> None:
-        super().__init__(seed)
-        self.warm = warm
-
     def _score(self, out: layout.Row) -> float:
         return float(out["fused"])
-
-    def _rules(self) -> scoring.Rules:
-        return super()._rules()._replace(warm=self.warm)
 
 
 def _features(x: _Record, hasher: Hasher) -> Features:

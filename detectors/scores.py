@@ -7,8 +7,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-STATES = ("calibrating", "recalibrating", "calibrated")
+STATES = ("calibrating", "recalibrating", "calibrated", "borrowed")
 """Names of `Scores.state`'s codes."""
+
+RUNAWAY = ("", "haste", "odd_hour")
+"""Names of `Scores.runaway`'s codes."""
 
 _Floats = npt.NDArray[np.float64]
 
@@ -30,7 +33,9 @@ class Scores(NamedTuple):
     threshold_p: _Floats
     """(n) the p-value that the alert budget allowed at that moment."""
     fused: _Floats
-    """(n) the sum of -ln of the signals' p-values."""
+    """(n) evidence of an attack, nats from 0: the sum of the signals' weights (`detectors.evidence`)."""
+    runaway: npt.NDArray[np.uint8]
+    """(n) index into `RUNAWAY`: whether the agent runs away, which is no evidence of a hijack."""
     surprise: _Floats
     """(n, K) nats; NaN if the signal was missing. External: standard deviations above the mean, 0 to 11.9."""
     signal_p: _Floats

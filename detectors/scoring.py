@@ -14,7 +14,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from detectors.calibration import calibrate, fused_p, learn_fused, learn_scores
+from detectors.answer import CALIBRATING, clear, tell, to_nats
+from detectors.calibration import (
+    calibrate,
+    evidence_p,
+    learn_evidence,
+    learn_scores,
+)
 from detectors.compiler import entry, kernel
 from detectors.context import (
     enter_session,
@@ -25,27 +31,37 @@ from detectors.context import (
     suspicion_of,
     trust,
 )
+from detectors.evidence import Weights, kind_of, weigh
 from detectors.layout import (
     EXTERNAL,
-    RATE,
-    RHYTHM,
-    SIZE,
+    FUSED_WIDTH,
+    TOOL,
     UNIT,
     VERSIONS,
     Fleet,
     Row,
 )
-from detectors.signals import decayed, gap_bin, learn, observe, pace_bin, size_bin
+from detectors.runaway import STEADY, note_pace, runaway
+from detectors.signals import (
+    decayed,
+    fit,
+    gap_bin,
+    learn,
+    learn_fit,
+    observe,
+    pace_bin,
+    size_bin,
+)
 from detectors.tables import Table, combine, shrink
+from detectors.trades import learn_trade_of
 
-CALIBRATING, RECALIBRATING, CALIBRATED = range(3)
+RECALIBRATING, CALIBRATED, BORROWED = range(1, 4)
 PAUSE, LOOK, SCORE = -2, -1, 0
 
 _DAY_S = 86_400.0
 _SOFTER = 3  # a new version: what was learned keeps an eighth of its weight
 _STRICTER = 10.0  # while recalibrating a p-value has to be ten times lower to be flagged
 _CREDIT = 3.0  # flagged scores an agent may add to the fleet's calibration, as a multiple of the alert budget
-_TELLING = 0.05  # below this p-value a signal's usual level is looked up for the explanation
 _Z_MAX = 11.9
 _SUSPICION = 255  # actions of a session that teach nothing after a flagged one
 _NO_SESSION = 1  # actions without a session are one session of their agent (0 marks an empty entry)
@@ -54,13 +70,11 @@ _NO_SESSION = 1  # actions without a session are one session of their agent (0 m
 class Rules(NamedTuple):
     """The settings that the kernel needs, in its units."""
 
-    warm: int
-    """Actions of an agent before its scores enter the calibration."""
     min_actions: int
     recalibration: int
     """Actions that an agent counts as recalibrating after a new version."""
     fleet_half: int
-    """Scores, in `UNIT`, that each of the two stages of calibration needs."""
+    """Values, in `UNIT`, that the fleet's tails need before evidence is calibrated, and then each calibration."""
     alerts_per_agent_day: float
     max_p: float
 
@@ -80,6 +94,12 @@ class Batch(NamedTuple):
     """(m, 3): name, value and source of every argument of every action."""
     starts: Table
     """(n + 1): action i has the arguments starts[i] to starts[i + 1]."""
+    words: Table
+    """Words of the declared tasks, one after the other."""
+    word_starts: Table
+    """(n + 1): as `starts`."""
+    flow: Table
+    """(n, FLOW): numbers of the information flow, `FLOW_UNKNOWN` where it is."""
     teach: Table
     external: Table
 
@@ -109,28 +129,28 @@ def note_version(row: Row, version: int, rules: Rules) -> None:
         shrink(row["slot_counts"], _SOFTER)
         shrink(row["rhythm"], _SOFTER)
         shrink(row["pace"], _SOFTER)
-        shrink(row["tails"], 16)  # old scores say nothing about the new version: begin again from the fleet's
-        shrink(row["fused"], 16)
+        shrink(row["fused"], 16)  # old scores say nothing about the new version: begin again from the peers'
 
 
 @kernel
-def judge(row: Row, fleet: Fleet, out: Row, rules: Rules) -> None:
+def judge(row: Row, fleet: Fleet, out: Row, kind: int, rules: Rules) -> None:
     """Set state, threshold, p-value and whether the action is flagged."""
     days = max(1.0, row["span_s"] / _DAY_S)
     per_day = (row["acted"] + 1.0) / days
     threshold = min(rules.max_p, rules.alerts_per_agent_day / per_day)
-    if row["learned"] < rules.min_actions or fleet.fused[0] < rules.fleet_half:
+    out["threshold_p"] = threshold
+    if fleet.fused[kind, 0] < rules.fleet_half:
         out["state"] = CALIBRATING
-        out["threshold_p"] = threshold
         return
-    if row["recalibrating"] > 0:
+    if row["learned"] < rules.min_actions:
+        out["state"] = BORROWED
+    elif row["recalibrating"] > 0:
         out["state"] = RECALIBRATING
-        threshold = threshold / _STRICTER
+        out["threshold_p"] = threshold / _STRICTER
     else:
         out["state"] = CALIBRATED
-    out["threshold_p"] = threshold
-    out["p"] = fused_p(row, fleet, out["fused"])
-    out["flagged"] = out["p"] <= threshold
+    out["p"] = evidence_p(row, fleet, kind, out["fused"])
+    out["flagged"] = out["p"] <= out["threshold_p"]
 
 
 @kernel
@@ -169,64 +189,34 @@ def fingerprint(batch: Batch, i: int) -> int:
 
 
 @kernel
-def clear(out: Row) -> None:
-    """Set an output to "nothing is known"."""
-    out["p"] = math.nan
-    out["threshold_p"] = math.nan
-    out["fused"] = 0.0
-    out["previous"] = 0
-    out["flagged"] = False
-    out["state"] = CALIBRATING
-    for k in range(out["surprise"].shape[0]):
-        out["surprise"][k] = math.nan
-        out["signal_p"][k] = math.nan
-        out["observed"][k] = math.nan
-        out["expected"][k] = math.nan
-        out["seen"][k] = 0.0
-        out["of"][k] = 0.0
-        out["peer_seen"][k] = 0.0
-        out["peer_of"][k] = 0.0
-        out["arg"][k] = -1
-
-
-@kernel
-def mode(counts: Table) -> int:
-    """Return the fullest bin."""
-    best = 0
-    for i in range(1, counts.shape[0]):
-        if counts[i] > counts[best]:
-            best = i
-    return best
-
-
-@kernel
-def tell(row: Row, out: Row, size_chars: float, gap_s: float, level: float) -> None:
-    """Write down observed and usual quantities, for the explanation."""
-    out["observed"][SIZE] = size_chars
-    out["observed"][RHYTHM] = gap_s
-    out["observed"][RATE] = level
-    if out["signal_p"][RHYTHM] <= _TELLING:
-        out["expected"][RHYTHM] = 2.0 ** (mode(row["rhythm"]) - 1) / 1000.0
-    if out["signal_p"][RATE] <= _TELLING:
-        out["expected"][RATE] = 2.0 ** ((mode(row["pace"]) - 1) / 2.0)
+def at_most_at_threshold(row: Row, fleet: Fleet, out: Row, kind: int) -> float:
+    """Return an action's evidence; of a flagged one the least that would have been flagged."""
+    fused = float(out["fused"])
+    if out["flagged"]:
+        while (
+            fused >= FUSED_WIDTH and evidence_p(row, fleet, kind, fused - FUSED_WIDTH) <= out["threshold_p"]
+        ):
+            fused -= FUSED_WIDTH
+    return fused
 
 
 @kernel
 def learn_calibration(
-    row: Row, fleet: Fleet, out: Row, rules: Rules, weight: int, own: bool, peers: bool
+    row: Row, fleet: Fleet, out: Row, kind: int, rules: Rules, weight: int, own: bool, peers: bool
 ) -> None:
-    """Teach the calibration, once the models that made the scores have seen enough to be meant.
+    """Teach the calibration, once the fleet's tables have seen enough for its statistics to be meant.
 
-    Scores of flagged actions need care. Left out, the fleet's tail would end where flagging begins, every p-value
+    Statistics of flagged actions need care. Left out, the tails would end where flagging begins, every p-value
     beyond would be too small, and benign oddities be flagged several times as often as promised. Taken in, an
-    attack would make itself normal. So an agent may add as many flagged scores a day to the *fleet's* tails as
-    its alert budget foresees, times `_CREDIT`, and nothing to its own until a verdict.
+    attack would make the next one look normal. So they count as being at the threshold: how many there are is
+    learned, how far they go beyond is not. An agent may add as many of them a day to its *peers'* tails as its alert
+    budget foresees, times `_CREDIT`, and none to its own until a verdict.
     """
-    if row["learned"] < rules.warm:
-        return
-    if fleet.tails[SIZE, 0] >= rules.fleet_half:
-        learn_fused(row, fleet, out["fused"], weight, own, peers)
-    learn_scores(row, fleet, out, weight, own, peers)
+    if fleet.tails[TOOL, 0] >= rules.fleet_half:
+        fused = at_most_at_threshold(row, fleet, out, kind)
+        learn_evidence(row, fleet, kind, fused, weight, own, peers, fused < out["fused"])
+    if peers:
+        learn_scores(fleet, out, weight)
 
 
 @kernel
@@ -256,7 +246,9 @@ def move_on(
 
 
 @kernel
-def one(rows: Table, fleet: Fleet, batch: Batch, rules: Rules, results: Table, mode: int, i: int) -> None:
+def one(
+    rows: Table, fleet: Fleet, batch: Batch, rules: Rules, weights: Weights, results: Table, mode: int, i: int
+) -> None:
     """Do everything for action `i` of a batch; modes as for `run`."""
     row = rows[batch.rows[i]]
     out = results[i]
@@ -282,13 +274,22 @@ def one(rows: Table, fleet: Fleet, batch: Batch, rules: Rules, results: Table, m
     first = batch.starts[i]
     last = batch.starts[i + 1]
     observe(row, fleet, out, tool, previous, size, gap, pace, batch.args, first, last)
+    first_word = batch.word_starts[i]
+    last_word = batch.word_starts[i + 1]
+    fit(fleet, out, tool, out["surprise"][TOOL], batch.words, first_word, last_word)
+    to_nats(out)
     out["previous"] = before
     for column in range(batch.external.shape[1]):
         score_external(row, out, column, batch.external[i, column])
-    calibrate(row, fleet, out)
+    calibrate(fleet, out)
+    out["fused"] = weigh(out, batch.flow[i], weights)
+    kind = kind_of(batch.flow[i])
     if not is_late:
-        judge(row, fleet, out, rules)
+        judge(row, fleet, out, kind, rules)
         tell(row, out, float(batch.sizes[i]), gap_s, level)
+        out["runaway"] = runaway(
+            row, ts_s, gap_s, level, row["learned"] >= rules.min_actions, rules.alerts_per_agent_day
+        )
     if mode == LOOK:
         return
     suspected = 0 if session == _NO_SESSION else suspicion_of(row, session)
@@ -296,34 +297,47 @@ def one(rows: Table, fleet: Fleet, batch: Batch, rules: Rules, results: Table, m
         remember(row, fingerprint(batch, i), previous, gap, pace)
         if batch.teach[i] and row["credit"] >= 1.0:
             row["credit"] -= 1.0
-            learn_calibration(row, fleet, out, rules, UNIT, False, True)
+            learn_calibration(row, fleet, out, kind, rules, UNIT, False, True)
     elif batch.teach[i] and (is_late or suspected == 0):
-        learn_calibration(row, fleet, out, rules, weight, True, not is_late)
+        learn_calibration(row, fleet, out, kind, rules, weight, True, not is_late)
         learn(row, fleet, tool, previous, size, gap, pace, batch.args, first, last, weight)
+        learn_fit(fleet, tool, batch.words, first_word, last_word, weight)
         for column in range(batch.external.shape[1]):
             learn_external(row, column, batch.external[i, column])
         row["learned"] += 1 if weight == UNIT else 0
+        learn_trade_of(row, fleet, tool)
     if is_late:
         if weight == UNIT:
             trust(row, session)
         return
     if session != _NO_SESSION:
         suspected = _SUSPICION if out["flagged"] else max(0, suspected - 1)
+    note_pace(row, ts_s, gap_s, level, out["runaway"])
     move_on(row, batch.tool_hashes[i], session, suspected, ts_s, gap_s, level, rules)
 
 
 @entry
-def run(rows: Table, fleet: Fleet, batch: Batch, rules: Rules, results: Table, mode: int, start: int) -> int:
+def run(
+    rows: Table,
+    fleet: Fleet,
+    batch: Batch,
+    rules: Rules,
+    weights: Weights,
+    results: Table,
+    mode: int,
+    start: int,
+) -> int:
     """Take a batch in order from `start` on; the answers go to `results`, the models change in place.
 
     One path for all that can be done, because the compiler takes its time for each.
 
     Parameters
     ----------
-    rows, fleet, batch, rules, results
-        Models, actions, settings, and one output an action.
+    rows, fleet, batch, rules, weights, results
+        Models, actions, settings, the prior, and one output an action.
     mode
-        `SCORE`: score, judge and learn new actions. `PAUSE`: the same, up to and with the first flagged one.
+        `SCORE`: score, judge and learn new actions. `PAUSE`: the same, up to and with the first that is flagged or runs
+        away.
         `LOOK`: score and judge only, as if each came next. 1 to `UNIT`: teach formerly flagged actions with this
         weight. Their context (previous tool, gap, rate) is used if the agent's row still has it; if more than six
         were flagged since, only what the action itself shows is learned: tool, arguments, sources, size.
@@ -336,7 +350,7 @@ def run(rows: Table, fleet: Fleet, batch: Batch, rules: Rules, results: Table, m
 
     """
     for i in range(start, batch.rows.shape[0]):
-        one(rows, fleet, batch, rules, results, SCORE if mode == PAUSE else mode, i)
-        if mode == PAUSE and results[i]["flagged"]:
+        one(rows, fleet, batch, rules, weights, results, SCORE if mode == PAUSE else mode, i)
+        if mode == PAUSE and (results[i]["flagged"] or results[i]["runaway"] != STEADY):
             return i + 1
     return int(batch.rows.shape[0])

@@ -58,7 +58,6 @@ class Settings:
     def rules(self) -> Rules:
         """Return the settings in the kernel's units."""
         return Rules(
-            warm=self.min_actions // 2,
             min_actions=self.min_actions,
             recalibration=max(1, self.min_actions // 4),
             fleet_half=self.fleet_min_actions * UNIT // 2,

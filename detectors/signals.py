@@ -18,7 +18,6 @@ import math
 
 from detectors.compiler import kernel
 from detectors.layout import (
-    EXTERNAL,
     GAP_BINS,
     NOVEL_KINDS,
     NOVELTY,
@@ -27,6 +26,8 @@ from detectors.layout import (
     RHYTHM,
     SIZE,
     SOURCE,
+    TASK,
+    TOOL,
     TRANSITION,
     UNIT,
     Fleet,
@@ -46,6 +47,10 @@ _TOOL_BASE = 1.0 / 128.0  # an unseen tool or source: one of 128; ours, only its
 _SOURCE_BASE = 1.0 / 32.0
 _SIZE_BASE = 1.0 / 16.0
 _KIND_BASE = 1.0 / NOVEL_KINDS
+_ALWAYS = 1  # the context of a tool for itself
+_WORD = 2
+_KNOWN_WORD = 10 * UNIT  # a word that was seen less, a number of an order say, tells nothing about tools
+_WORD_STRENGTH = 1.5 * UNIT
 
 
 @kernel
@@ -176,6 +181,39 @@ def learn_level(own: Table, peers: Table, position: int, weight: int) -> None:
 
 
 @kernel
+def fit(fleet: Fleet, out: Row, tool: int, p_tool: float, words: Table, first: int, last: int) -> None:
+    """Score a tool by the words of the declared task: what agents use when they are asked for that.
+
+    A mixture over the words that are known, each weighing the more the rarer it is: rare words tell tasks apart.
+    """
+    whole = 0.0
+    fits = 0.0
+    best = -1.0
+    for i in range(first, last):
+        of = count(fleet.word_keys, fleet.word_counts, combine(_WORD, words[i]))
+        if of < _KNOWN_WORD:
+            continue
+        seen = count(fleet.word_keys, fleet.word_counts, combine(words[i], tool))
+        weight = 1.0 / (of + UNIT)
+        whole += weight
+        fits += weight * (seen + _WORD_STRENGTH * p_tool) / (of + _WORD_STRENGTH)
+        if weight > best:
+            best = weight
+            out["peer_seen"][TASK] = seen / UNIT
+            out["peer_of"][TASK] = of / UNIT
+    if whole > 0.0:
+        out["surprise"][TASK] = min(1.0, fits / whole)
+
+
+@kernel
+def learn_fit(fleet: Fleet, tool: int, words: Table, first: int, last: int, weight: int) -> None:
+    """Count a tool for each word of the task."""
+    for i in range(first, last):
+        bump(fleet.word_keys, fleet.word_counts, combine(_WORD, words[i]), weight, _LIMIT_FLEET)
+        bump(fleet.word_keys, fleet.word_counts, combine(words[i], tool), weight, _LIMIT_FLEET)
+
+
+@kernel
 def observe(
     row: Row,
     fleet: Fleet,
@@ -207,6 +245,7 @@ def observe(
     """
     if previous >= 0:
         pair(row, fleet, out, TRANSITION, previous, tool, _TOOL_BASE, 2.0)
+    pair(row, fleet, out, TOOL, _ALWAYS, tool, _TOOL_BASE, 2.0)
     pair(row, fleet, out, SIZE, tool, size, _SIZE_BASE, 2.0)
     # Only haste is strange. Agents rest for honest reasons, and a quiet one does no harm.
     if gap >= 0:
@@ -227,9 +266,6 @@ def observe(
             if p < strangest:
                 strangest = p
                 out["arg"][SOURCE] = i - first
-    surprise = out["surprise"]
-    for k in range(EXTERNAL):
-        surprise[k] = -math.log(surprise[k])  # NaN stays NaN: not observable
 
 
 @kernel
@@ -249,6 +285,7 @@ def learn(
     """Teach one action to the agent's model and the fleet's; `weight` is in `UNIT`, the rest as above."""
     if previous >= 0:
         learn_pair(row, fleet, TRANSITION, previous, tool, weight)
+    learn_pair(row, fleet, TOOL, _ALWAYS, tool, weight)
     learn_pair(row, fleet, SIZE, tool, size, weight)
     if gap >= 0:
         learn_level(row["rhythm"], fleet.rhythm, gap, weight)

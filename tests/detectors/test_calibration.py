@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from detectors import Bank, Features, Scores, Settings
+from detectors import RUNAWAY, Bank, Features, Scores, Settings
 from detectors.layout import RHYTHM, UNIT
 from tests.detectors.streams import DAY_S, HASHER, benign, hijacked, numbers, steps
 
@@ -115,14 +115,39 @@ def poll(ts_s: float, agent: int) -> Features:
     )
 
 
-def test_a_burst_of_600_times_the_rate_after_a_constant_rate_is_flagged_within_five_actions() -> None:
+def test_a_burst_of_600_times_the_rate_after_a_constant_rate_is_told_of_once() -> None:
     """AGT's detector gives such a burst a score of 0: the standard deviation before it is 0."""
     bank = Bank(Settings())
-    now_s = steady(bank, [10.0] * 600)
-    burst = [poll(now_s + (i + 1) / 60, 1) for i in range(20)]
-    scores = bank.step([1] * 20, burst)
-    assert scores.flagged[:5].any()
-    assert np.nanmin(scores.p) < 1e-4
+    now_s = steady(bank, [10.0] * 1200)
+    burst = [poll(now_s + (i + 1) / 60, 1) for i in range(200)]
+    scores = bank.step([1] * 200, burst)
+    assert [RUNAWAY[code] for code in scores.runaway if code] == ["haste"]
+    assert np.flatnonzero(scores.runaway)[0] < 60  # within the first second
+    assert not scores.flagged.any()
+
+
+def test_a_slow_ramp_does_not_carry_its_own_baseline_along() -> None:
+    bank = Bank(Settings())
+    now_s = steady(bank, [10.0] * 4000)
+    told = []
+    for i in range(20_000):  # twice as fast every 40 minutes
+        now_s += 10.0 / (1.0 + i / 50)
+        told.append(bank.step([1], [poll(now_s, 1)]).runaway[0])
+        if any(told):
+            break
+    assert [RUNAWAY[code] for code in told if code] == ["haste"]
+
+
+def test_an_agent_that_wakes_at_an_odd_hour_is_told_of_and_one_that_wakes_at_any_hour_is_not() -> None:
+    for hours, expected in (((9, 9, 9), ["odd_hour"]), ((9, 15, 3), [])):
+        bank = Bank(Settings())
+        start_s = 86_400.0 * 10_000
+        for day in range(60):
+            for number in range(12):
+                hour = hours[day % 3]
+                bank.step([1], [poll(start_s + 86_400.0 * day + 3600.0 * hour + 10.0 * number, 1)])
+        woken = bank.step([1], [poll(start_s + 86_400.0 * 60 + 3600.0 * 3, 1)])
+        assert [RUNAWAY[code] for code in woken.runaway if code] == expected
 
 
 def test_only_haste_is_strange_however_long_an_agent_rests() -> None:
@@ -140,12 +165,12 @@ def test_only_haste_is_strange_however_long_an_agent_rests() -> None:
 
 
 def test_the_tail_is_not_followed_beyond_what_the_fleet_has_seen() -> None:
-    """With 1,000 scores nobody knows what one in a million looks like."""
+    """With 1,000 scores nobody knows what one in a hundred million looks like."""
     bank = Bank(Settings())
     now_s = steady(bank, [10.0] * 500)
     scores = bank.step([1] * 50, [poll(now_s + (i + 1) / 1000, 1) for i in range(50)])
-    seen = float(bank.dump()["fleet.fused"][0]) / UNIT
-    assert 1 / (20 * (seen + 1)) <= np.nanmin(scores.p) <= 1e-4
+    seen = float(bank.dump()["fleet.fused"][:, 0].max()) / UNIT
+    assert 1 / (1000 * (seen + 1)) <= np.nanmin(scores.p) <= 0.01
 
 
 def test_a_session_in_which_something_was_flagged_teaches_nothing_until_it_is_dismissed() -> None:
