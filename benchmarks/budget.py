@@ -85,7 +85,7 @@ def _live(pipeline: Pipeline, history: list[Observation]) -> Outcomes:
         outcomes = pipeline.step(list(actions), (minute + 1) * 60.0)
         alerts += outcomes.alerts
         requests += outcomes.requests
-    return Outcomes(alerts, requests, [])
+    return Outcomes(alerts, requests, [], [])
 
 
 def _hijack(pipeline: Pipeline, observer: Observer, agent: SimulatedAgent, seed: int) -> int | None:

@@ -15,6 +15,16 @@ import msgspec
 
 Level = Literal["none", "alert", "suspend", "revoke"]
 Severity = Literal["low", "medium", "high", "critical"]
+Verdict = Literal[
+    "anomalous",
+    "malfunction",
+    "blast_radius",
+    "kill_refused",
+    "store_damaged",
+    "store_forged",
+    "drill_failed",
+    "break_glass",
+]
 
 
 class ReasonText(msgspec.Struct, frozen=True):
@@ -38,7 +48,7 @@ class ResponseTaken(msgspec.Struct, frozen=True):
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """One strange action, or something wrong with the kill switch itself: the verdict says which.
+    """One strange action, an agent that does not work, or something wrong with the kill switch: the verdict says which.
 
     `p` is the action's calibrated p-value, `threshold_p` the one that the alert budget allows.
     """
@@ -50,15 +60,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     tool: str
     action_id: str
     action_seq: int
-    verdict: Literal[
-        "anomalous",
-        "blast_radius",
-        "kill_refused",
-        "store_damaged",
-        "store_forged",
-        "drill_failed",
-        "break_glass",
-    ]
+    verdict: Verdict
     severity: Severity
     p: float | None
     threshold_p: float | None

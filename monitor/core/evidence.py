@@ -7,9 +7,8 @@ default budgets a session of 50 actions holds two flagged ones once in 80,000 ti
 
 Oddities of a normal agent are not independent, though: they come in clusters, a retry storm, a new tool used again and
 again, all strange for one and the same reason. So the n-th action with the same reason counts an n-th of its evidence:
-ten mild ones stay below three times the first, while a session that goes on being very strange gets there. A burst is
-one event however many actions it has, and more often a malfunction than an attack: of haste only the strongest evidence
-counts, by half. The weights are ours, chosen on simulated fleets; `docs/decisions/0004-response.md` has the figures.
+ten mild ones stay below three times the first, while a session that goes on being very strange gets there. The weights
+are ours, chosen on simulated fleets; `docs/decisions/0004-response.md` has the figures.
 """
 
 from __future__ import annotations
@@ -19,9 +18,6 @@ from typing import Any, NamedTuple
 
 MAX_SESSIONS = 10_000
 """Security limit: sessions with flagged actions that are remembered; the one flagged longest ago gives way."""
-
-HASTE = "haste"
-"""The reason of an action whose pace is what is strangest about it."""
 
 MAX_REASONS = 32
 """Security limit: different reasons that are added up in one session."""
@@ -36,7 +32,7 @@ class Flagged(NamedTuple):
     p: float
     alert_p: float
     reason: str
-    """What is strangest about it: `HASTE`, or anything that the actions of one new habit have in common."""
+    """What is strangest about it: anything that the actions of one new habit have in common."""
 
     @property
     def nats(self) -> float:
@@ -99,6 +95,4 @@ class Evidence:
 
 def _weigh(known: _Reason, flagged: Flagged) -> _Reason:
     actions = known.actions + 1
-    if flagged.reason == HASTE:
-        return _Reason(max(known.nats, flagged.nats / 2), actions)
     return _Reason(known.nats + flagged.nats / actions, actions)

@@ -14,20 +14,28 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from detectors import STATES, Bank, Calibration, Scores, Settings, explain
+from detectors import (
+    STATES,
+    Bank,
+    Calibration,
+    Reason,
+    Scores,
+    Settings,
+    Weights,
+    explain,
+    runaway_reason,
+)
 from killswitch import Change, Level
 from monitor.config import Config
-from monitor.core.alerts import Alert, ReasonText, ResponseTaken, alert_id, change_id
-from monitor.core.evidence import HASTE, Flagged
+from monitor.core.alerts import Alert, ReasonText, ResponseTaken, Severity, Verdict, alert_id, change_id
+from monitor.core.evidence import Flagged
 from monitor.core.inventory import Inventory
+from monitor.core.malfunction import Malfunctions
 from monitor.core.quarantine import Held, Quarantine
 from monitor.core.response import Decision, ResponsePolicy
 from monitor.core.river_columns import RiverColumns
 from monitor.core.words import Words, subject
 from monitor.intake.observation import Observation
-
-PACE = ("rhythm", "rate")
-"""Signals that speak of an agent's haste."""
 
 WEAK = 0.25
 """How much an unjudged action teaches, against 1 for a normal one (`detection.md`: late and weakly)."""
@@ -50,17 +58,29 @@ class RevocationRequest(NamedTuple):
 
 
 class Outcomes(NamedTuple):
-    """What a batch led to, in order. `p` has one value an action, NaN while its agent's model is calibrating."""
+    """What a batch led to, in order.
+
+    `p` has one value an action, NaN while its agent's model is calibrating; `evidence` too, nats from 0.
+    """
 
     alerts: list[Alert]
     requests: list[RevocationRequest]
     p: list[float]
+    evidence: list[float]
 
 
 class Pipeline:
-    """Scores actions with one online model an agent and decides what is done about the strange ones."""
+    """Scores actions with one online model an agent and decides what is done about the strange ones.
 
-    def __init__(self, config: Config) -> None:
+    Parameters
+    ----------
+    config
+        What the operator chose.
+    prior
+        Weights of the detectors' signals; those that are shipped by default.
+    """
+
+    def __init__(self, config: Config, prior: Weights | None = None) -> None:
         detection, response = config.detection, config.response
         self._config = response
         self._settings = Settings(
@@ -69,11 +89,13 @@ class Pipeline:
             alerts_per_agent_day=response.false_alerts_per_agent_day,
             externals=len(detection.river),
         )
-        self._bank = Bank(self._settings, max_agents=detection.max_agents)
+        self._prior = prior
+        self._bank = Bank(self._settings, max_agents=detection.max_agents, prior=prior)
         self._policy = ResponsePolicy(response)
         self._quarantine = Quarantine(detection.max_unjudged, detection.unjudged_after_s)
         self._river = RiverColumns(detection.river)
         self._words = Words()
+        self._malfunctions = Malfunctions(detection.loop_calls, detection.error_streak)
         self._stopped: dict[str, str] = {}  # agent → change that stopped it, asked for or in force
         self.inventory = Inventory(detection.max_agents)
 
@@ -90,7 +112,7 @@ class Pipeline:
             Sequence number of the first action; alerts name theirs.
         """
         self._teach_unjudged(now_s)
-        outcomes = Outcomes([], [], [])
+        outcomes = Outcomes([], [], [], [])
         # A detector of River's must learn an action before it scores the next one of the same agent.
         stride = 1 if self._river else max(1, len(actions))
         for start in range(0, len(actions), stride):
@@ -145,6 +167,7 @@ class Pipeline:
             "stopped": dict(self._stopped),
             "inventory": self.inventory.dump(),
             "words": self._words.dump(),
+            "malfunctions": self._malfunctions.dump(),
             "river": self._river.dump(),
         }
 
@@ -156,12 +179,13 @@ class Pipeline:
         Exception
             Of almost any kind, if the state is of another version. Use another pipeline then.
         """
-        self._bank = Bank.restore(self._settings, dumped["bank"])
+        self._bank = Bank.restore(self._settings, dumped["bank"], prior=self._prior)
         self._policy.restore(dumped["policy"])
         self._quarantine.restore(dumped["quarantine"])
         self._stopped = dict(dumped["stopped"])
         self.inventory.restore(dumped["inventory"])
         self._words.restore(dumped["words"])
+        self._malfunctions.restore(dumped["malfunctions"])
         self._river.restore(dumped["river"])
 
     # -- one batch ----------------------------------------------------------------------------------------------
@@ -175,14 +199,27 @@ class Pipeline:
 
         def note(scores: Scores, end: int) -> None:
             nonlocal noted
-            for action, p in zip(actions[noted:end], scores.p[noted:end].tolist(), strict=True):
+            for i, p in zip(range(noted, end), scores.p[noted:end].tolist(), strict=True):
+                action = actions[i]
                 self._words.note(action)
                 self.inventory.note(action, p, now_s)
                 outcomes.p.append(p)
+                finding = self._malfunctions.note(action)
+                if finding:
+                    reason = ReasonText(
+                        finding.kind, str(finding.times), "fewer", 1.0, f"{finding.sentence}."
+                    )
+                    self._malfunction(action, first_seq + i, reason, outcomes)
+            outcomes.evidence.extend(scores.fused[noted:end].tolist())
             noted = end
 
         def on_flag(i: int, scores: Scores) -> None:
             note(scores, i + 1)
+            if scores.runaway[i]:
+                about = runaway_reason(scores, i, subject(actions[i], self._words, self._river.names))
+                self._malfunction(actions[i], first_seq + i, _text(about), outcomes)
+            if not scores.flagged[i]:
+                return
             self._alert(actions[i], scores, i, now_s, first_seq + i, outcomes)
             if actions[i].agent_id in self._stopped:  # maybe just now: the rest of the batch teaches nothing
                 teach[[action.agent_id == actions[i].agent_id for action in actions]] = False
@@ -204,15 +241,14 @@ class Pipeline:
         self.inventory.note_alert(action.agent_id)
         p, alert_p = float(scores.p[i]), float(scores.threshold_p[i])
         reasons = explain(scores, i, action.features, subject(action, self._words, self._river.names))
-        strangest = reasons[0].signal
-        reason = HASTE if strangest in PACE else f"{strangest} of {action.tool}"
+        reason = f"{reasons[0].signal} of {action.tool}"
         decision = self._policy.decide(
             Flagged(action.agent_id, action.session_id, action.ts_s, p, alert_p, reason),
             may_kill=STATES[scores.state[i]] == "calibrated",
             is_stopped=action.agent_id in self._stopped,
             now_s=now_s,
         )
-        texts = tuple(ReasonText(r.signal, r.observed, r.expected, r.p, r.sentence) for r in reasons)
+        texts = tuple(map(_text, reasons))
         alert = _alert(action, seq, decision, self._config.mode, texts, scores, i)
         self._quarantine.hold(alert.id, Held(now_s, action.agent_id, action.features))
         outcomes.alerts.append(alert)
@@ -222,6 +258,21 @@ class Pipeline:
             request = self._request(action, alert, decision.kill, now_s)
             self._stopped[action.agent_id] = request.change_id
             outcomes.requests.append(request)
+
+    def _malfunction(self, action: Observation, seq: int, reason: ReasonText, outcomes: Outcomes) -> None:
+        """Tell people of an agent that does not work; nothing is stopped for that."""
+        self.inventory.note_alert(action.agent_id)
+        taken = ResponseTaken(
+            self._config.mode,
+            "alert",
+            "none" if self._config.mode == "observe" else "alert",
+            "a malfunction is for its owner to mend: nothing is stopped",
+        )
+        outcomes.alerts.append(
+            _plain_alert(
+                action, seq, "malfunction", "low", reason.sentence, taken, (reason,), kind=reason.signal
+            )
+        )
 
     def _request(self, action: Observation, alert: Alert, level: Level, now_s: float) -> RevocationRequest:
         expires_at_s = now_s + self._config.suspend_s if level == "suspend" else None
@@ -283,22 +334,47 @@ def _alert(
 
 
 def _blast_radius_alert(action: Observation, seq: int, decision: Decision, mode: str) -> Alert:
+    return _plain_alert(
+        action,
+        seq,
+        "blast_radius",
+        "critical",
+        "Automatic kills are paused: too many in a short time",
+        ResponseTaken(mode, decision.wanted, "alert", decision.why),
+    )
+
+
+def _plain_alert(
+    action: Observation,
+    seq: int,
+    verdict: Verdict,
+    severity: Severity,
+    title: str,
+    response: ResponseTaken,
+    reasons: tuple[ReasonText, ...] = (),
+    kind: str = "",
+) -> Alert:
+    """Return an alert that is not about how strange an action is."""
     return Alert(
-        id=alert_id(action.agent_id, action.id, "blast_radius"),
+        id=alert_id(action.agent_id, action.id, kind or verdict),
         ts=_rfc3339(action.ts_s),
         agent_id=action.agent_id,
         session_id=action.session_id,
         tool=action.tool,
         action_id=action.id,
         action_seq=seq,
-        verdict="blast_radius",
-        severity="critical",
+        verdict=verdict,
+        severity=severity,
         p=None,
         threshold_p=None,
-        title="Automatic kills are paused: too many in a short time",
-        reasons=(),
-        response=ResponseTaken(mode, decision.wanted, "alert", decision.why),
+        title=title,
+        reasons=reasons,
+        response=response,
     )
+
+
+def _text(reason: Reason) -> ReasonText:
+    return ReasonText(reason.signal, reason.observed, reason.expected, reason.p, reason.sentence)
 
 
 def _rfc3339(ts_s: float) -> str:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.core.evidence import HASTE, MAX_REASONS, MAX_SESSIONS, Evidence, Flagged
+from monitor.core.evidence import MAX_REASONS, MAX_SESSIONS, Evidence, Flagged
 from monitor.record.checkpoint import decode_state, encode_state
 
 TEN, THOUSAND = math.log(10), math.log(1000)
@@ -38,12 +38,6 @@ def test_the_same_reason_counts_less_each_time() -> None:
     totals = [evidence.add(flagged("x", TEN)) for _ in range(10)]
     assert totals[:3] == pytest.approx([TEN, TEN * 3 / 2, TEN * 11 / 6])
     assert totals[-1] < 3 * TEN
-
-
-def test_of_haste_only_the_strongest_counts_by_half() -> None:
-    evidence = Evidence(100.0)
-    totals = [evidence.add(flagged(HASTE, nats)) for nats in (TEN, TEN, THOUSAND, TEN)]
-    assert totals == pytest.approx([TEN / 2, TEN / 2, THOUSAND / 2, THOUSAND / 2])
 
 
 @pytest.mark.parametrize(
@@ -83,9 +77,7 @@ def test_memory_is_bounded() -> None:
     )
 
 
-@given(
-    st.lists(st.tuples(st.sampled_from(["x", "y", HASTE]), st.floats(0, 20), st.floats(0, 60)), max_size=30)
-)
+@given(st.lists(st.tuples(st.sampled_from(["x", "y", "z"]), st.floats(0, 20), st.floats(0, 60)), max_size=30))
 def test_restored_evidence_goes_on_as_the_first_would_have(steps: list[tuple[str, float, float]]) -> None:
     first, second, ts_s = Evidence(100.0), Evidence(100.0), 0.0
     for number, (reason, nats, passed_s) in enumerate(steps):
@@ -104,8 +96,3 @@ def test_a_restored_agent_begins_anew_and_others_keep_what_they_have() -> None:
     evidence.forget("a")
     assert evidence.add(flagged("y", TEN)) == pytest.approx(TEN)
     assert evidence.add(flagged("y", TEN, agent="b")) == pytest.approx(2 * TEN)
-
-
-def test_haste_counts_by_half_with_a_session_and_without() -> None:
-    assert Evidence(100.0).add(flagged(HASTE, TEN)) == pytest.approx(TEN / 2)
-    assert Evidence(100.0).add(flagged(HASTE, TEN, session=None)) == pytest.approx(TEN / 2)
