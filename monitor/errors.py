@@ -4,6 +4,7 @@ MonitorError
 ├── ActionError        an action from outside does not have the documented form (`field` names the place)
 ├── ConfigError        the configuration file is wrong (`field` names the key)
 ├── DaemonError        the daemon could not start or be reached
+├── HistoryError       there is no history of actions to read
 └── LogError           the action log cannot be read or written
     └── LogFailed      a write or fsync failed: nothing more is acknowledged until a restart
 """
@@ -40,6 +41,10 @@ class ConfigError(MonitorError):
 
 class DaemonError(MonitorError):
     """The daemon could not start, or is not there."""
+
+
+class HistoryError(MonitorError):
+    """There is no history of actions where one was looked for."""
 
 
 class LogError(MonitorError):

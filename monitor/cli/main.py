@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from killswitch import InvalidRequest, InvalidTarget, KillswitchError, StoreUnreachable
-from monitor.errors import ActionError, ConfigError, DaemonError, MonitorError
+from monitor.errors import ActionError, ConfigError, DaemonError, HistoryError, MonitorError
 
 DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
 
@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(options.run(options))
     except (ConfigError, ActionError, InvalidRequest, InvalidTarget) as error:
         return _fail(error, USAGE)
-    except (DaemonError, StoreUnreachable) as error:
+    except (DaemonError, HistoryError, StoreUnreachable) as error:
         return _fail(error, UNREACHABLE)
     except (MonitorError, KillswitchError) as error:
         return _fail(error, REFUSED)
@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_up(commands)
     _add_demo(commands)
     _add_replay(commands)
+    _add_backtest(commands)
     _add_kill(commands)
     _add_restore(commands)
     _add_status(commands)
@@ -106,6 +107,33 @@ def _add_replay(commands: Commands) -> None:
     _daemon(replay)
     _json(replay)
     replay.set_defaults(run=_lazy("replay"))
+
+
+def _add_backtest(commands: Commands) -> None:
+    backtest = commands.add_parser(
+        "backtest", help="what a policy would have alerted and killed, from history; compares two policies"
+    )
+    backtest.add_argument(
+        "paths",
+        nargs="*",
+        type=Path,
+        metavar="PATH",
+        help="recorded streams, as for replay, merged by time; or",
+    )
+    backtest.add_argument(
+        "--state", type=Path, metavar="DIR", help="... the action log of a daemon, running or not (default)"
+    )
+    backtest.add_argument(
+        "--policy",
+        type=Path,
+        metavar="FILE",
+        help="a configuration, for its [detection] and [response] tables",
+    )
+    backtest.add_argument("--against", type=Path, metavar="FILE", help="compare it with this one")
+    backtest.add_argument("--last", metavar="7d", help="only the end of the history; s, m, h or d")
+    backtest.add_argument("--examples", type=int, default=5, metavar="N", help="of each kind (default: 5)")
+    _json(backtest)
+    backtest.set_defaults(run=_lazy("backtest"))
 
 
 def _add_kill(commands: Commands) -> None:

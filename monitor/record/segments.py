@@ -147,7 +147,7 @@ class SegmentedLog:
 
     def segments(self) -> list[Path]:
         """Return the segment files, oldest first."""
-        return sorted(self.directory.glob("*.seg"))
+        return _segments(self.directory)
 
     @property
     def first_seq(self) -> int:
@@ -162,21 +162,7 @@ class SegmentedLog:
         LogError
             At the first damaged frame, naming segment and offset.
         """
-        segments = self.segments()
-        starts = [_first_seq(path) for path in segments]
-        for index, path in enumerate(segments):
-            if index + 1 < len(segments) and starts[index + 1] <= from_seq:
-                continue
-            if index and not path.exists():
-                continue  # retention overtook us: what is gone is older than what follows
-            frames = _Reader(path)
-            yield from (frame for frame in frames if frame.first_seq + frame.entries > from_seq)
-            if path == segments[-1]:
-                return  # its end may be half-written: by a crash, or this very moment
-            if not frames.damage and frames.next_seq != starts[index + 1]:
-                frames.damage = f"it ends before {frames.next_seq}, and {starts[index + 1]} follows"
-            if frames.damage:
-                raise LogError(f"{path.name} is damaged at byte {frames.offset}: {frames.damage}")
+        return read_log(self.directory, from_seq)
 
     def read_newest(self, *, segments: int) -> Iterator[Frame]:
         """Yield the frames of the last few segments, in order."""
@@ -251,6 +237,40 @@ class SegmentedLog:
             raise LogFailed(f"{self.directory}: {self._failed}; restart the daemon once the disk is sound")
 
 
+def read_log(directory: Path, from_seq: int = 0) -> Iterator[Frame]:
+    """Yield every frame of a log that ends at or after `from_seq`, in order, without opening the log.
+
+    Takes no lock and writes nothing, so another process may hold the log and go on writing. The segments are those that
+    are there at first; of what is appended to the last one meanwhile, some is yielded too. No directory, no frames.
+
+    Raises
+    ------
+    LogError
+        At the first damaged frame, naming segment and offset.
+    """
+    segments = _segments(directory)
+    starts = [_first_seq(path) for path in segments]
+    for index, path in enumerate(segments):
+        if index + 1 < len(segments) and starts[index + 1] <= from_seq:
+            continue
+        frames = _Reader(path)
+        try:
+            yield from (frame for frame in frames if frame.first_seq + frame.entries > from_seq)
+        except FileNotFoundError:
+            continue  # retention overtook us: what is gone is older than what follows
+        if path == segments[-1]:
+            return  # its end may be half-written: by a crash, or this very moment
+        if not frames.damage and frames.next_seq != starts[index + 1]:
+            frames.damage = f"it ends before {frames.next_seq}, and {starts[index + 1]} follows"
+        if frames.damage:
+            raise LogError(f"{path.name} is damaged at byte {frames.offset}: {frames.damage}")
+
+
+def segment_starts(directory: Path) -> list[int]:
+    """Return the first sequence number of each segment of a log, oldest first."""
+    return [_first_seq(path) for path in _segments(directory)]
+
+
 class _Reader:
     """Frames of one segment up to its end or its first bad frame; `damage` then says what was wrong at `offset`.
 
@@ -310,6 +330,10 @@ def _payload_bytes(header: bytes) -> int:
     if len(header) < _HEADER.size:
         return 0
     return min(int(_HEADER.unpack(header)[0]), MAX_FRAME_BYTES)
+
+
+def _segments(directory: Path) -> list[Path]:
+    return sorted(directory.glob("*.seg"))
 
 
 def _first_seq(path: Path) -> int:

@@ -14,7 +14,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from monitor.errors import LogError, LogFailed
-from monitor.record.segments import MAGIC, MAX_FRAME_BYTES, Frame, Record, SegmentedLog
+from monitor.record.segments import (
+    MAGIC,
+    MAX_FRAME_BYTES,
+    Frame,
+    Record,
+    SegmentedLog,
+    read_log,
+    segment_starts,
+)
 
 RECORDS = [Record(b"first", 3), Record(b"", 1), Record(b"third" * 20, 2), Record(b"last", 1)]
 FRAMES = [Frame(1, 3, b"first"), Frame(4, 1, b""), Frame(5, 2, b"third" * 20), Frame(7, 1, b"last")]
@@ -69,6 +77,27 @@ def damaged_copy(original: Path, to: Path, content: bytes) -> Path:
 
 def test_records_come_back_in_order_with_their_numbers(one_segment: Path) -> None:
     assert frames(one_segment) == FRAMES
+
+
+def test_a_log_is_read_beside_its_writer(many_segments: Path) -> None:
+    """Without the lock, and also while the writer is about to write the next frame, or retention deletes a segment."""
+    log = SegmentedLog(many_segments, segment_bytes=1 << 20)
+    assert list(read_log(many_segments)) == FRAMES
+    assert list(read_log(many_segments, 5)) == FRAMES[2:]
+    assert segment_starts(many_segments) == [frame.first_seq for frame in FRAMES]
+    log.append(Record(b"more"))
+    newest = log.segments()[-1]
+    os.truncate(newest, newest.stat().st_size - 1)
+    reading = read_log(many_segments)
+    assert next(reading) == FRAMES[0]
+    log.segments()[1].unlink()
+    assert list(reading) == FRAMES[2:]
+    log.close()
+
+
+def test_where_there_is_no_log_nothing_is_read_and_nothing_is_made(tmp_path: Path) -> None:
+    assert list(read_log(tmp_path / "none")) == segment_starts(tmp_path / "none") == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_several_records_are_appended_at_once(tmp_path: Path) -> None:
