@@ -55,7 +55,7 @@ class ResponsePolicy:
         Parameters
         ----------
         may_kill
-            False while the agent's model is being recalibrated after a new version: people are told, nothing is killed.
+            False while the agent is new or recalibrated after a new version: people are told, nothing is killed.
         is_stopped
             The agent is already suspended or revoked.
         """
@@ -114,7 +114,7 @@ class ResponsePolicy:
         if self._config.mode != "enforce":
             return f"the mode is {self._config.mode}: automatic kills are off"
         if not may_kill:
-            return "the agent's version changed and its model is being recalibrated: no automatic kill"
+            return "the agent's model is new, or being recalibrated after a new version: no automatic kill"
         return None
 
     def _is_over_blast_radius(self, now_s: float) -> bool:
