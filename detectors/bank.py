@@ -48,7 +48,7 @@ class Bank:
     Notes
     -----
     Not thread-safe: one writer. Deterministic: the same calls give the same results, bit for bit, however the
-    stream is cut into batches. Memory is `bytes_per_agent` an agent plus about 1 MB for the fleet.
+    stream is cut into batches. Memory is `bytes_per_agent` an agent plus about 1.5 MB for the fleet.
 
     """
 
@@ -215,8 +215,10 @@ class Bank:
         row = self._row_of.get(agent)
         learned = int(self._rows[row]["learned"]) if row is not None else 0
         half = self._rules.fleet_half
+        # Of the two calibrations, the one that the agent's own actions mostly go by.
+        kind = int(np.argmax(self._fleet.fused[:, 0] if row is None else self._rows[row]["fused"][:, 0]))
         missing = sum(
-            max(0, half - int(seen)) for seen in (self._fleet.tails[TOOL, 0], self._fleet.fused[:, 0].max())
+            max(0, half - int(seen)) for seen in (self._fleet.tails[TOOL, 0], self._fleet.fused[kind, 0])
         )
         if missing:
             return Calibration(STATES[answer.CALIBRATING], learned, -(-missing // UNIT))

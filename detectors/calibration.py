@@ -42,10 +42,11 @@ OWN_SHRINKAGE = 150.0 * UNIT
 _ENOUGH = 10 * UNIT  # exceedances below which the empirical tail is not trusted
 _FIT_EVERY = 64 * UNIT
 _EXTRAPOLATION = 1000.0
-"""The fitted tail is followed to a thousandth of what one value among all would be. Evidence is close to a likelihood
-ratio, and of those the tail is at most exponential: P(ln LR ≥ x) ≤ exp(-x) for benign actions (Markov's inequality)."""
+"""The fitted tail is followed to a thousandth of what one value among all would be. Evidence with flow is close to a
+log likelihood ratio, whose tail is at most exponential: P(ln LR ≥ x) ≤ exp(-x) for benign actions (Markov's
+inequality); half of Fisher's sum falls off faster as long as its signals are independent."""
 _LIMIT_AGENT = 60_000
-_LIMIT_FLEET = 40_000 * UNIT
+_LIMIT_FLEET = 40_000 * UNIT  # then halved: models mature and traffic drifts, and the calibration follows
 
 
 @kernel

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from detectors.evidence import shares, shipped_prior
+from detectors.evidence import Weights, shares, shipped_prior
 from detectors.features import Features
 from detectors.layout import (
     EXTERNAL,
@@ -73,7 +73,9 @@ class Reason:
     sentence: str
 
 
-def explain(scores: Scores, i: int, features: Features, subject: Subject) -> list[Reason]:
+def explain(
+    scores: Scores, i: int, features: Features, subject: Subject, weights: Weights | None = None
+) -> list[Reason]:
     """Return why action `i` is strange: the strongest reason first, at most four, at least one.
 
     Parameters
@@ -84,13 +86,15 @@ def explain(scores: Scores, i: int, features: Features, subject: Subject) -> lis
         The action's own.
     subject
         Its names. Values are quoted shortened and with control characters escaped.
+    weights
+        Those that it was judged by, if not the shipped ones.
 
     Notes
     -----
     About 20 µs; meant for alerts, not for every action.
 
     """
-    found = _shares(scores, i, features)
+    found = _shares(scores, i, features, weights or shipped_prior())
     order = sorted(found, key=lambda name: (-found[name], name))
     telling = [name for name in order if _is_telling(scores, i, name, found[name])][:_MOST] or order[:1]
     return [_reason(scores, i, name, features, subject) for name in telling]
@@ -105,11 +109,11 @@ def runaway_reason(scores: Scores, i: int, subject: Subject) -> Reason:
     return Reason("rate", observed, expected, 1.0, f"{sentence}; several times the pace of any earlier day.")
 
 
-def _shares(scores: Scores, i: int, features: Features) -> dict[str | int, float]:
+def _shares(scores: Scores, i: int, features: Features, weights: Weights) -> dict[str | int, float]:
     """Return the share of each reason: a signal's name, `FLOW_REASON`, or an external detector's column."""
     surprise = scores.surprise[i]
     newness = float(scores.observed[i, NOVELTY])
-    by_name = shares(surprise, scores.signal_p[i], newness, features.flow, shipped_prior())
+    by_name = shares(surprise, scores.signal_p[i], newness, features.flow, weights)
     found: dict[str | int, float] = {
         name: by_name[name]
         for k, name in enumerate(SIGNALS)

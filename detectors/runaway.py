@@ -17,7 +17,7 @@ STEADY, HASTE, ODD_HOUR = range(3)
 """What `runaway` answers."""
 
 FACTOR = 8.0
-"""Times the highest pace of any earlier window; ours: day-to-day records of honest agents stay below 4."""
+"""Times the highest pace of any earlier window; ours."""
 LEAST = 30.0
 """Actions in about a minute below which nobody is hasty."""
 AWAKE_S = 3600.0

@@ -16,10 +16,10 @@ class Settings:
     Parameters
     ----------
     min_actions
-        Actions that an agent must have taught before its actions can be flagged; ≥ 20. In the first half of
-        them the agent's scores do not enter any calibration: everything is new to a new model.
+        Actions that an agent must have taught before it counts as calibrated; ≥ 20. Until then it borrows its
+        peers' calibration.
     fleet_min_actions
-        Scores of warm agents that the fleet's calibration must hold before anything can be flagged; ≥ 200.
+        Actions of all agents together before anything can be flagged; ≥ 200.
     alerts_per_agent_day
         False alerts that the operator accepts per agent and day, > 0. An action is flagged when its p-value
         is at most this number divided by the agent's actions per day.

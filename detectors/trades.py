@@ -20,7 +20,7 @@ from detectors.layout import PROFILE, UNIT, Fleet, Row
 from detectors.tables import Table, shrink
 
 LIKE = 0.3
-"""Cosine of two profiles from which on agents are of one trade; ours, between 0.9 within and 0.3 across trades."""
+"""Cosine of two profiles from which on agents are of one trade; ours, chosen on recorded agents."""
 _FIRST = 32
 _LIMIT = 60_000
 

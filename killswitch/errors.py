@@ -132,9 +132,8 @@ class Revoked(Refused):
         self.revocation = revocation
 
     def __str__(self) -> str:
-        return (
-            self.revocation.describe()
-        )  # said when somebody asks: refusing itself must not take longer for it
+        # Made when somebody asks: refusing itself must not take longer for it.
+        return self.revocation.describe()
 
     @property
     def target(self) -> Target:

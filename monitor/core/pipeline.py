@@ -240,7 +240,9 @@ class Pipeline:
     ) -> None:
         self.inventory.note_alert(action.agent_id)
         p, alert_p = float(scores.p[i]), float(scores.threshold_p[i])
-        reasons = explain(scores, i, action.features, subject(action, self._words, self._river.names))
+        reasons = explain(
+            scores, i, action.features, subject(action, self._words, self._river.names), self._prior
+        )
         reason = f"{reasons[0].signal} of {action.tool}"
         decision = self._policy.decide(
             Flagged(action.agent_id, action.session_id, action.ts_s, p, alert_p, reason),

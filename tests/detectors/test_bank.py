@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectors import STATES, Bank, Features, Scores, Settings
-from detectors.layout import EXTERNAL, SIGNALS, SOURCE
+from detectors.layout import EXTERNAL, FLOW, SIGNALS, SOURCE
 from tests.detectors.streams import HASHER, benign, hijacked, numbers, steps
 
 QUICK = Settings(min_actions=40, fleet_min_actions=200, alerts_per_agent_day=20.0)
@@ -314,3 +314,13 @@ def test_agents_idle_longest_are_forgotten_first() -> None:
 def test_settings_out_of_range_are_refused_by_name(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Settings(**wrong)  # type: ignore[arg-type]
+
+
+def test_an_agent_is_told_how_far_the_calibration_is_that_its_own_actions_go_by(
+    stream: tuple[list[int], list[Features]],
+) -> None:
+    bank = calibrated(stream)
+    flowing = [f._replace(flow=(0,) * len(FLOW)) for f in stream[1][:90]]
+    bank.step([99] * 90, flowing)
+    assert np.isnan(bank.step([99], flowing[:1]).p[0])
+    assert (bank.calibration(99).state, bank.calibration(1).state) == ("calibrating", "calibrated")

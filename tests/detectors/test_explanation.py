@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from detectors import Bank, Features, Reason, Scores, Settings, Subject, explain
+from detectors.evidence import shipped_prior
 from detectors.explanation import one_in
+from detectors.layout import FLOW
 from tests.detectors.streams import HASHER, benign, hijacked, numbers, steps
 
 SUBJECT = Subject(
@@ -65,6 +68,18 @@ def test_values_cannot_break_the_line_they_stand_in(hijack: tuple[Scores, Featur
         assert len(reason.sentence) < 400
 
 
+def test_an_order_in_an_output_is_told_first_and_by_the_weights_that_judged() -> None:
+    codes = {"told": 2, "echo_told": 10, "untied": 2, "seen": 1, "age": 0}
+    action = HASHER.features(**hijacked(1.0, "s"))._replace(flow=tuple(codes.get(name, 0) for name in FLOW))
+    scores = Bank(Settings()).step([1], [action])
+    first = explain(scores, 0, action, SUBJECT)[0]
+    assert first.signal == "flow"
+    assert "reads like an order" in first.sentence
+    assert "2 of its arguments have nothing to do with the task" in first.sentence
+    blind = shipped_prior()._replace(flow=np.zeros_like(shipped_prior().flow))
+    assert "flow" not in {reason.signal for reason in explain(scores, 0, action, SUBJECT, blind)}
+
+
 def test_a_normal_action_has_one_reason_too() -> None:
     bank = Bank(Settings())
     action = HASHER.features(**hijacked(1.0, "s"))
@@ -88,8 +103,6 @@ def test_a_burst_is_told_with_what_is_usual(kind: str) -> None:
 def test_external_detectors_are_named() -> None:
     bank = Bank(Settings(min_actions=40, fleet_min_actions=200, externals=1))
     agents, features = numbers(benign(3, 4, 800))
-    import numpy as np
-
     rng = np.random.default_rng(1)
     bank.step(agents, features, external=rng.normal(0.4, 0.05, (800, 1)))
     scores = bank.step([1], features[-1:], external=np.array([[0.99]]))
