@@ -14,14 +14,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.detect_figures import by_goal
 from benchmarks.detect_folds import joined
 from benchmarks.detect_judge import Promised, View, describe_stream, judged, look, promises, verdicts
-from benchmarks.detect_ours import SEES, Ours, budget_for
+from benchmarks.detect_ours import ALERT_RATE, SEES, Ours, budget_for
 from benchmarks.detect_peers import PEERS
 from benchmarks.detect_run import Analyst, Run, prequential
 from benchmarks.detect_stream import Stream, StreamError, read_stream
@@ -35,6 +35,8 @@ CLOCK: Final = (
     "processor time of one thread; ours: JSON fields to p-value and alert, in batches of at most 64; "
     "river_hst: score_one and learn_one on prepared numbers; others: their own calls"
 )
+ANY: Final = "any"
+PROMISED: Final = f"{ALERT_RATE:g}"
 MEASURED: Final = ("killcord", "numpy", "numba", "river", "msgspec")
 
 
@@ -85,32 +87,43 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     say("reading the stream ...")
     stream = read_stream(options.stream, options.limit)
     view = look(stream, options.agents, options.suite)
-    ours, run = run_ours(stream, options)
+    priors = priors_for(stream, options)
+    ours, run = run_ours(stream, priors, options)
+    say("the same stream without the hijacked sessions ...")
+    honest = stream.without_hijacked()
+    kept, _ = run_ours(honest, priors, options)
+    promised = promises(kept, look(honest, options.agents, options.suite))
     goals = [(record.suite, record.label.attack) for record in view.records]
     return {
         "benchmark": "detect",
-        "ours": judged(run, view),
+        "ours": {**judged(run, view), "realised_over_promised": promised[PROMISED]["overall"]},
         "peers": {name: peer(name, stream, view) for name in options.peers},
         "by_goal": by_goal(view.scores(run), view.judgement, goals),
-        "realised": promises(ours, view),
+        "realised": {"without_attacks": promised, "with_attacks": promises(ours, view)},
         "stream": {**describe_stream(stream, view), "feedback_s": options.feedback},
         "clock": CLOCK,
         "machine": describe(MEASURED),
     }
 
 
-def run_ours(stream: Stream, options: argparse.Namespace) -> tuple[Promised, Run]:
-    """Put the stream before our pipeline; once, or once for each suite with the weights that the others give."""
+def priors_for(stream: Stream, options: argparse.Namespace) -> dict[str, Weights | None]:
+    """Return the weights to judge each suite by; under the name ANY those for all suites."""
     if not options.cross_validate:
-        say(f"ours: {len(stream.records):,} actions ...")
-        return run_once(stream, load_prior(options.prior) if options.prior else None, options)
+        return {ANY: load_prior(options.prior) if options.prior else None}
     say("signals' codes ...")
     coded = code(stream)
+    return {suite: leaving_out(coded, [suite]) for suite in sorted(set(coded.suites.tolist()))}
+
+
+def run_ours(
+    stream: Stream, priors: Mapping[str, Weights | None], options: argparse.Namespace
+) -> tuple[Promised, Run]:
+    """Put the stream before our pipeline once with each of the weights."""
     folds = {}
-    for suite in sorted(set(coded.suites.tolist())):
-        say(f"ours: {suite} by weights fitted without it ...")
-        folds[suite] = run_once(stream, leaving_out(coded, [suite]), options)
-    return joined(stream, folds)
+    for suite, prior in priors.items():
+        say(f"ours, weights for {suite} suite: {len(stream.records):,} actions ...")
+        folds[suite] = run_once(stream, prior, options)
+    return folds[ANY] if ANY in folds else joined(stream, folds)
 
 
 def run_once(stream: Stream, prior: Weights | None, options: argparse.Namespace) -> tuple[Promised, Run]:
@@ -133,7 +146,7 @@ def peer(name: str, stream: Stream, view: View) -> dict[str, Any]:
     except NoPeers as error:
         say(f"{name}: skipped, {error}")
         return {"skipped": str(error)}
-    return judged(run, view)
+    return {**judged(run, view), "realised_over_promised": None}  # nothing was promised
 
 
 # -- what people see ------------------------------------------------------------------------------------------------
@@ -158,7 +171,8 @@ def table(result: dict[str, Any]) -> str:
         name = f"{row['suite']} {row['attack']}"
         counts = f"{row['sessions']:>8}{row['found_1e3']:>10}{row['found_1e4']:>10}"
         lines.append(f"{name:<38}{counts}{row['median_rate_needed']:>14.6f}")
-    lines += ["", *(f"realised {key:<20} {value}" for key, value in result["realised"].items())]
+    for traffic, kept in result["realised"].items():
+        lines += ["", *(f"realised {traffic} {key:<20} {value}" for key, value in kept.items())]
     return "\n".join([*lines, "", *(f"{key:<22}{value}" for key, value in result["stream"].items())])
 
 

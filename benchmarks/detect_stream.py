@@ -87,6 +87,16 @@ class Stream(NamedTuple):
     twins: list[list[Step]]
     sha256: str
 
+    def without_hijacked(self) -> Stream:
+        """Return the traffic that there would have been without attacks: hijacked sessions and twins are left out."""
+        hijacked = {(label.agent_id, label.session_id) for _, label, _ in self.records if label.is_attack}
+        honest = [
+            record
+            for record in self.records
+            if (record.label.agent_id, record.label.session_id) not in hijacked
+        ]
+        return Stream(honest, [], self.sha256)
+
 
 class _Session(msgspec.Struct):
     session_id: str

@@ -22,7 +22,6 @@ import numpy.typing as npt
 from benchmarks.detect_stream import Stream, read_stream
 from benchmarks.labelled import standings
 from detectors import Bank, Features, Hasher, Settings
-from detectors.evidence import Weights, weights_from
 from detectors.layout import (
     FLOW,
     FLOW_CODES,
@@ -33,7 +32,9 @@ from detectors.layout import (
     SCORE_BINS,
     SCORE_WIDTH,
     SIGNALS,
+    VIEWS,
 )
+from detectors.prior import Weights, weights_from
 from monitor.flow import SessionFlow
 
 ROUNDS: Final = 300
@@ -62,7 +63,13 @@ _SIZES: Final = {
     "kinds": 1 + NOVEL_KINDS,
     **dict.fromkeys(FLOW, FLOW_CODES),
 }
-_NAMES: Final = (*_LEARNED, "kinds", *FLOW)
+_DECLARED: Final = (*_LEARNED, "kinds", "side_effect", "step")
+_KNOWN: Final = {
+    "flow": (*_LEARNED, "kinds", *FLOW),
+    "declared": _DECLARED,
+    "behaviour": tuple(name for name in _DECLARED if name not in ("source", "task")),
+}
+"""What each of the detectors' views knows."""
 
 Codes = dict[str, npt.NDArray[np.int64]]
 Floats = npt.NDArray[np.float64]
@@ -78,7 +85,7 @@ class Coded(NamedTuple):
 
 def code(stream: Stream) -> Coded:
     """Return the codes of all actions, each made by models that had seen only what came before it."""
-    bank, hasher = Bank(Settings()), Hasher(0)
+    bank, hasher = Bank(Settings(), prior=_knowing_nothing()), Hasher(0)
     parts: list[Codes] = []
     agents: list[int] = []
     features: list[Features] = []
@@ -99,20 +106,31 @@ def code(stream: Stream) -> Coded:
     )
 
 
+def _knowing_nothing() -> Weights:
+    """Return a prior without which nothing could be scored, so that none has a say in the next one."""
+    nothing = dict.fromkeys(_SIZES, np.zeros(max(_SIZES.values())))
+    return weights_from(dict.fromkeys(VIEWS, _as_json(nothing, 0.0)))
+
+
 def fit(coded: Coded, rows: npt.NDArray[np.bool_], seed: int = 0) -> dict[str, Any]:
     """Return a prior (as its JSON has it) fitted on some rows."""
     chosen = rows & (coded.labels >= 0)
     labels = coded.labels[chosen]
-    codes = np.stack([coded.codes[name][chosen] for name in _NAMES], axis=1)
-    directions = [_DIRECTIONS[name] for name in _NAMES]
-    slopes = [SLOPE if name in _LEARNED else 0.0 for name in _NAMES]
+    views = {name: _fit_view(coded, chosen, _KNOWN[name], seed) for name in VIEWS}
+    return {"attacks": int(labels.sum()), "benign": int((labels == 0).sum()), **views}
+
+
+def _fit_view(coded: Coded, chosen: npt.NDArray[np.bool_], names: Sequence[str], seed: int) -> dict[str, Any]:
+    labels = coded.labels[chosen]
+    codes = np.stack([coded.codes[name][chosen] for name in names], axis=1)
+    directions = [_DIRECTIONS[name] for name in names]
+    slopes = [SLOPE if name in _LEARNED else 0.0 for name in names]
     tables = np.mean(
         [boost(codes, labels, directions, slopes, np.random.default_rng(seed + i)) for i in range(ENSEMBLE)],
         axis=0,
     )
-    sums = tables[np.arange(len(_NAMES)), codes[labels == 0]].sum(axis=1)
-    weights = _as_json(tables, -float(np.quantile(sums, QUIET)))
-    return {"attacks": int(labels.sum()), "benign": int((labels == 0).sum()), **weights}
+    sums = tables[np.arange(len(names)), codes[labels == 0]].sum(axis=1)
+    return _as_json(dict(zip(names, tables, strict=True)), -float(np.quantile(sums, QUIET)))
 
 
 def boost(
@@ -175,12 +193,16 @@ def _best_cut(
     return float(gain[cut]), k, cut, float(low[cut]), float(high[cut])
 
 
-def _as_json(tables: Floats, base: float) -> dict[str, Any]:
-    rows = {name: [round(float(w), 4) for w in tables[k, : _SIZES[name]]] for k, name in enumerate(_NAMES)}
-    nothing = [0.0] * (1 + SCORE_BINS)  # the traces' times are made up: haste has no weight
+def _as_json(tables: dict[str, Floats], base: float) -> dict[str, Any]:
+    """Return the weights by name: none for what the view does not know, nor for haste (the traces' times are made up)."""
+    nothing = np.zeros(max(_SIZES.values()))
+    rows = {
+        name: [round(float(weight), 4) for weight in tables.get(name, nothing)[:size]]
+        for name, size in _SIZES.items()
+    }
     return {
         "base": [round(base, 4)],
-        "learned": {name: rows.get(name, nothing) for name in SIGNALS},
+        "learned": {name: rows[name] for name in SIGNALS},
         "kinds": rows["kinds"],
         "flow": {name: rows[name] for name in FLOW},
     }

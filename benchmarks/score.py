@@ -23,7 +23,7 @@ import numpy as np
 from benchmarks.machine import describe
 from detectors import Bank, Features, Hasher, Settings, detector_by_name, numeric_features, scoring
 from detectors.columns import columns
-from detectors.evidence import shipped_prior
+from detectors.prior import shipped_prior
 
 BATCHES = (1, 16, 256, 2048)
 AGENTS = 32

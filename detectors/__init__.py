@@ -1,10 +1,10 @@
 """Online models of what each agent normally does: pure numbers, no I/O."""
 
 from detectors.bank import Bank, warm_up
-from detectors.evidence import Weights, load_prior
 from detectors.explanation import Reason, Subject, explain, runaway_reason
 from detectors.features import MAX_ARGS, Features, Hasher
 from detectors.layout import STATE_VERSION
+from detectors.prior import Weights, load_prior
 from detectors.river_by_name import detector_by_name, numeric_features
 from detectors.scores import RUNAWAY, STATES, Calibration, Scores
 from detectors.settings import Settings

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors import answer, scoring
+from detectors.calibration import known_kind
 from detectors.columns import columns
-from detectors.evidence import Weights, shipped_prior
 from detectors.features import Features
 from detectors.layout import (
     STATE_VERSION,
@@ -20,6 +20,7 @@ from detectors.layout import (
     output_dtype,
     row_dtype,
 )
+from detectors.prior import Weights, shipped_prior
 from detectors.scores import STATES, Calibration, Scores
 from detectors.scoring import Batch
 from detectors.settings import Settings
@@ -215,8 +216,9 @@ class Bank:
         row = self._row_of.get(agent)
         learned = int(self._rows[row]["learned"]) if row is not None else 0
         half = self._rules.fleet_half
-        # Of the two calibrations, the one that the agent's own actions mostly go by.
-        kind = int(np.argmax(self._fleet.fused[:, 0] if row is None else self._rows[row]["fused"][:, 0]))
+        # Of the calibrations, the one that the agent's own actions mostly go by; a new agent's have not told yet.
+        own = self._rows[row]["fused"][:, 0] if row is not None else np.zeros(1)
+        kind = known_kind(self._fleet, int(np.argmax(own if own.any() else self._fleet.fused[:, 0])), half)
         missing = sum(
             max(0, half - int(seen)) for seen in (self._fleet.tails[TOOL, 0], self._fleet.fused[kind, 0])
         )

@@ -23,13 +23,17 @@ import math
 
 from detectors.compiler import kernel
 from detectors.layout import (
+    BEHAVIOUR_SIGNALS,
+    EVIDENCES,
     FUSED_BINS,
     FUSED_COARSE,
     FUSED_OWN,
     FUSED_WIDTH,
     SCORE_BINS,
+    SCORE_COARSE,
     SCORE_WIDTH,
     UNIT,
+    VIEWS,
     Fleet,
     Row,
 )
@@ -39,12 +43,14 @@ TRADE_SHRINKAGE = 200.0 * UNIT
 """The fleet's p-value weighs like two hundred statistics of the agent's trade …"""
 OWN_SHRINKAGE = 150.0 * UNIT
 """… and the trade's like a hundred and fifty of the agent's own."""
+SIGNAL_SHRINKAGE = 50.0 * UNIT
+"""The fleet's p-value of a signal weighs like fifty surprises of the agent's own."""
+_LOWERED = 0.5
 _ENOUGH = 10 * UNIT  # exceedances below which the empirical tail is not trusted
 _FIT_EVERY = 64 * UNIT
 _EXTRAPOLATION = 1000.0
-"""The fitted tail is followed to a thousandth of what one value among all would be. Evidence with flow is close to a
-log likelihood ratio, whose tail is at most exponential: P(ln LR ≥ x) ≤ exp(-x) for benign actions (Markov's
-inequality); half of Fisher's sum falls off faster as long as its signals are independent."""
+"""The fitted tail is followed to a thousandth of what one value among all would be. Evidence is close to a log
+likelihood ratio, whose tail is at most exponential: P(ln LR ≥ x) ≤ exp(-x) for benign actions (Markov)."""
 _LIMIT_AGENT = 60_000
 _LIMIT_FLEET = 40_000 * UNIT  # then halved: models mature and traffic drifts, and the calibration follows
 
@@ -132,44 +138,82 @@ def trade_of(row: Row, fleet: Fleet) -> int:
 
 
 @kernel
-def evidence_p(row: Row, fleet: Fleet, kind: int, fused: float) -> float:
-    """Return the calibrated p-value of an action's evidence of a kind.
+def known_kind(fleet: Fleet, kind: int, enough: int) -> int:
+    """Return the kind of evidence to judge by: this one, or a better known one while it is unknown.
 
-    The agent's own history can only raise it: what is common for its peers is never evidence against one agent.
+    A view that knows as much or more can stand in for it: evidence is a log likelihood ratio, whatever it comes from.
+    Were there none to, whoever leaves out task and sources would not be judged at all.
     """
+    if fleet.fused[kind, 0] >= enough:
+        return kind
+    best = kind
+    for other in range(EVIDENCES):
+        if view_behind(other) <= view_behind(kind) and fleet.fused[other, 0] > fleet.fused[best, 0]:
+            best = other
+    return best
+
+
+@kernel
+def view_behind(kind: int) -> int:
+    """Return the view of a kind of evidence; the last kinds are those of new agents in the last views."""
+    return kind if kind < len(VIEWS) else kind - (EVIDENCES - len(VIEWS))
+
+
+@kernel
+def evidence_p(row: Row, fleet: Fleet, kind: int, fused: float) -> float:
+    """Return the calibrated p-value of an action's evidence of a kind; a new agent has no history of its own."""
     excess = fleet.excess[kind, 0]
     p = fleet_p(fleet.fused[kind], excess, fused)
     trade = trade_of(row, fleet)
     if trade >= 0:
         peers = fleet.trades[trade, kind]
         p = (peers[0] * fleet_p(peers, excess, fused) + TRADE_SHRINKAGE * p) / (peers[0] + TRADE_SHRINKAGE)
-    return own_p(row["fused"][kind], fused, p)
+    return own_p(row["fused"][kind], fused, p) if kind < len(VIEWS) else float(p)
 
 
 @kernel
 def own_p(own: Table, fused: float, p: float) -> float:
-    """Return `p` of the peers, raised if the agent itself often reaches as much."""
+    """Return the peers' `p`, raised if the agent itself often reaches as much, lowered a little if it hardly does.
+
+    It is the mean of a beta distribution whose prior is the peers' value. Lowered without bound, values would be too
+    small where all agents are alike; never lowered, too large where they are not, as noisy agents' are raised.
+    """
     mixed = (own[own_bin(fused)] + OWN_SHRINKAGE * p) / (own[0] + OWN_SHRINKAGE)
-    return float(max(p, mixed))
+    return float(max(mixed, _LOWERED * p))
 
 
 @kernel
-def calibrate(fleet: Fleet, out: Row) -> None:
-    """Write the share of the fleet's surprises at least as high beside each of `out`; what is missing stays NaN."""
+def calibrate(row: Row, fleet: Fleet, out: Row) -> None:
+    """Write each signal's p-value beside its surprise in `out`; what is missing stays NaN.
+
+    It is the share of the fleet's surprises at least as high; of the signals of behaviour, of the agent's own, shrunk
+    towards that.
+    """
     surprise = out["surprise"]
     for k in range(surprise.shape[0]):
-        if not math.isnan(surprise[k]):
-            tails = fleet.tails[k]
-            out["signal_p"][k] = (tails[score_bin(surprise[k])] + float(UNIT)) / (tails[0] + float(UNIT))
+        if math.isnan(surprise[k]):
+            continue
+        tails = fleet.tails[k]
+        position = score_bin(surprise[k])
+        p = (tails[position] + float(UNIT)) / (tails[0] + float(UNIT))
+        if k < BEHAVIOUR_SIGNALS:
+            own = row["tails"][k]
+            p = (own[position // SCORE_COARSE] + SIGNAL_SHRINKAGE * p) / (own[0] + SIGNAL_SHRINKAGE)
+        out["signal_p"][k] = p
 
 
 @kernel
-def learn_scores(fleet: Fleet, out: Row, weight: int) -> None:
-    """Add an action's surprises to the fleet's tails."""
+def learn_scores(row: Row, fleet: Fleet, out: Row, weight: int, own: bool, peers: bool) -> None:
+    """Add an action's surprises to the agent's own tails, to the fleet's, or to both."""
     surprise = out["surprise"]
     for k in range(surprise.shape[0]):
-        if not math.isnan(surprise[k]):
-            add(fleet.tails[k], score_bin(surprise[k]), weight, _LIMIT_FLEET)
+        if math.isnan(surprise[k]):
+            continue
+        position = score_bin(surprise[k])
+        if own and k < BEHAVIOUR_SIGNALS:
+            add(row["tails"][k], position // SCORE_COARSE, weight, _LIMIT_AGENT)
+        if peers:
+            add(fleet.tails[k], position, weight, _LIMIT_FLEET)
 
 
 @kernel
@@ -177,7 +221,7 @@ def learn_evidence(
     row: Row, fleet: Fleet, kind: int, fused: float, weight: int, own: bool, peers: bool, is_censored: bool
 ) -> None:
     """Add an action's evidence to the agent's own calibration, to its peers', or to both; fit the tail now and then."""
-    if own:
+    if own and kind < len(VIEWS):
         add(row["fused"][kind], own_bin(fused), weight, _LIMIT_AGENT)
     if not peers:
         return

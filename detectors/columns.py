@@ -13,7 +13,8 @@ from detectors.features import Features
 from detectors.layout import FLOW, FLOW_UNKNOWN
 from detectors.scoring import Batch
 
-_UNKNOWN = bytes([FLOW_UNKNOWN]) * len(FLOW)
+_FLOWS = len(FLOW)
+_UNKNOWN = bytes([FLOW_UNKNOWN])
 _flatten = chain.from_iterable
 
 
@@ -55,7 +56,9 @@ def columns(
         starts=np.array([0, *accumulate(map(len, args))], np.int64),
         words=hashes[3 * n : 3 * n + word_starts[-1]],
         word_starts=word_starts,
-        flow=np.frombuffer(b"".join([bytes(flow) or _UNKNOWN for flow in flows]), np.uint8).reshape(n, -1),
+        flow=np.frombuffer(
+            b"".join([bytes(flow).ljust(_FLOWS, _UNKNOWN) for flow in flows]), np.uint8
+        ).reshape(n, _FLOWS),
         teach=teach,
         external=external,
     )

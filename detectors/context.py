@@ -8,6 +8,7 @@ from detectors.compiler import kernel
 from detectors.layout import PENDING, SESSIONS, Row
 from detectors.signals import START
 
+_MOST_STEPS = 255
 _UNKNOWN = 255  # a pending action's bin that was not known
 
 
@@ -32,6 +33,8 @@ def enter_session(row: Row, session: int, tool: np.uint64, suspected: int) -> No
     sessions = row["sessions"]
     tools = row["session_tools"]
     suspicion = row["suspicion"]
+    steps = row["session_steps"]
+    taken = steps_of(row, session)
     at = 0
     while at < SESSIONS - 1 and sessions[at] != session:
         at += 1
@@ -39,10 +42,21 @@ def enter_session(row: Row, session: int, tool: np.uint64, suspected: int) -> No
         sessions[at] = sessions[at - 1]
         tools[at] = tools[at - 1]
         suspicion[at] = suspicion[at - 1]
+        steps[at] = steps[at - 1]
         at -= 1
     sessions[0] = session
     tools[0] = tool
     suspicion[0] = suspected
+    steps[0] = min(taken + 1, _MOST_STEPS)
+
+
+@kernel
+def steps_of(row: Row, session: int) -> int:
+    """Return how many actions the session has taken, 255 at most; 0 if it is not among the agent's latest."""
+    for i in range(SESSIONS):
+        if row["sessions"][i] == session:
+            return int(row["session_steps"][i])
+    return 0
 
 
 @kernel

@@ -1,29 +1,29 @@
 """What an action's signals say together: evidence of an attack, in nats.
 
-Where the information flow of an action is known, the evidence is a sum of weights, log-odds of an attack, one for each
-signal's value. The weights are a *prior*: fitted on labelled traces of other agents and shipped (`prior.json`, written
-by `benchmarks/fit_prior.py`). What is strange for one agent is learned online; how much a strange thing of each kind
-tells is not learned on the site, where attacks are too rare. Where only behaviour is known, nothing fitted is used: the
-evidence is half of Fisher's -Σ ln p over the signals' p-values.
+The evidence is the logarithm of a likelihood ratio, attack against honest, and attack means either of two things:
 
-What either sum is worth as a probability is calibrated on the site again (`calibration.py`), each by itself, so a prior
-that does not fit costs recall, not false alarms. Each signal's share in a sum is one number, so it can be explained.
+- an attack of a known kind. Its ratio is a sum of weights, one for each signal's value (`prior.py`), fitted for each
+  view by itself: with the information flow known, with the task or the values' sources, with behaviour alone. What is
+  strange for one agent is learned online; how much a strange thing of each kind tells is the prior.
+- an attack of an unknown kind, of which only that its behaviour is strange is said: each signal's p-value has the
+  density p^(-1/2) / 2 instead of 1, so its sum is half of Fisher's -Σ ln p but for a constant. Nothing fitted.
+
+The two are mixed, one in twenty unknown. What a sum is worth as a probability is calibrated on the site again
+(`calibration.py`), so a prior that does not fit costs recall, not false alarms. Each signal's share in a sum is one
+number, so it can be explained.
 
 References
 ----------
 T. Hastie, R. Tibshirani: Generalized Additive Models, Statistical Science 1 (1986). I. J. Good: Probability and the
 Weighing of Evidence (1950), for the log-odds of a sum of weights. R. A. Fisher: Statistical Methods for Research
-Workers (1932), §21.1.
+Workers (1932), §21.1. V. Vovk, R. Wang: E-values: Calibration, combination and applications, Annals of Statistics 49
+(2021), for p^(-1/2) / 2 as a calibrator.
 
 """
 
 from __future__ import annotations
 
-import json
 import math
-from functools import lru_cache
-from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,8 @@ from detectors.compiler import kernel
 from detectors.layout import (
     BEHAVING,
     BEHAVIOUR_SIGNALS,
+    DECLARED,
+    EVIDENCES,
     EXTERNAL,
     FLOW,
     FLOW_CODES,
@@ -40,60 +42,85 @@ from detectors.layout import (
     FLOWING,
     FUSED_BINS,
     FUSED_WIDTH,
-    NOVEL_KINDS,
     NOVELTY,
-    SCORE_BINS,
     SIGNALS,
+    SOURCE,
+    STEP,
+    VIEWS,
     Row,
 )
+from detectors.prior import Weights
 from detectors.tables import Table
 
-SHIPPED = Path(__file__).with_name("prior.json")
+UNKNOWN = 0.05
+"""The share of attacks that are of an unknown kind; ours. The traces know none, so any more costs recall there."""
 
+_LN_UNKNOWN = math.log(UNKNOWN)
+_LN_KNOWN = math.log(1.0 - UNKNOWN)
+_LN_2 = math.log(2.0)
 _FLOWS = len(FLOW)
+_TIED = 1  # a number that only those know who followed the session
+_NEW = EVIDENCES - len(VIEWS)
 _MOST = FUSED_BINS * FUSED_WIDTH - 1e-6
 
 
-class Weights(NamedTuple):
-    """Log-odds in nats, for actions whose information flow is known."""
-
-    base: npt.NDArray[np.float64]
-    """(1): puts actions that nothing speaks against near 0."""
-    learned: npt.NDArray[np.float64]
-    """(EXTERNAL, 1 + SCORE_BINS): of each signal's surprise, missing or in bins."""
-    kinds: npt.NDArray[np.float64]
-    """(1 + NOVEL_KINDS): of how new the newest value is; missing, known, known to peers, new to all."""
-    flow: npt.NDArray[np.float64]
-    """(FLOW, FLOW_CODES): of each number of the information flow."""
+@kernel
+def view_of(out: Row, flow: Table, words: int) -> int:
+    """Return how much is known of an action that has so many words of a task."""
+    if flow[_TIED] != FLOW_UNKNOWN:
+        return FLOWING
+    return DECLARED if words > 0 or not math.isnan(out["surprise"][SOURCE]) else BEHAVING
 
 
 @kernel
-def kind_of(flow: Table) -> int:
-    """Return with which evidence an action is judged."""
-    return BEHAVING if flow[0] == FLOW_UNKNOWN else FLOWING
+def kind_of(view: int, is_new: bool) -> int:
+    """Return which evidence an action is calibrated with.
+
+    What is new to an agent depends on its age, so without flow those that are new are compared with each other.
+    """
+    return view + _NEW if is_new and view != FLOWING else view
 
 
 @kernel
-def weigh(out: Row, flow: Table, weights: Weights) -> float:
+def weigh(out: Row, flow: Table, steps: int, view: int, weights: Weights) -> float:
     """Return the evidence of an action in nats, from 0; its surprises and their p-values are in `out`."""
+    signal_p = out["signal_p"]
+    base = weights.base[view]
+    known = _LN_KNOWN + base + _known(out, flow, steps, view, weights)
+    unknown = _LN_UNKNOWN + base + _strange(signal_p, 0, BEHAVIOUR_SIGNALS)
+    most = max(known, unknown)
+    total = most + math.log1p(math.exp(min(known, unknown) - most))
+    total += _strange(signal_p, EXTERNAL, signal_p.shape[0])  # foreign detectors
+    return float(min(max(total, 0.0), _MOST))
+
+
+@kernel
+def _known(out: Row, flow: Table, steps: int, view: int, weights: Weights) -> float:
+    """Return the sum of the weights."""
     surprise = out["surprise"]
     total = 0.0
-    if kind_of(flow) == FLOWING:
-        total = weights.base[0]
-        for k in range(EXTERNAL):
-            total += weights.learned[k, 0 if math.isnan(surprise[k]) else 1 + score_bin(surprise[k])]
-        newness = out["observed"][NOVELTY]
-        total += weights.kinds[0 if math.isnan(newness) else 1 + int(newness)]
-        for k in range(_FLOWS):
-            total += weights.flow[k, min(int(flow[k]), FLOW_CODES - 1)]
-    else:
-        for k in range(BEHAVIOUR_SIGNALS):
-            if not math.isnan(surprise[k]):
-                total -= 0.5 * math.log(out["signal_p"][k])
-    for k in range(EXTERNAL, surprise.shape[0]):  # foreign detectors
-        if not math.isnan(surprise[k]):
-            total -= 0.5 * math.log(out["signal_p"][k])
-    return float(min(max(total, 0.0), _MOST))
+    for k in range(EXTERNAL):
+        total += weights.learned[view, k, 0 if math.isnan(surprise[k]) else 1 + score_bin(surprise[k])]
+    newness = out["observed"][NOVELTY]
+    total += weights.kinds[view, 0 if math.isnan(newness) else 1 + int(newness)]
+    for k in range(_FLOWS):
+        if flow[k] != FLOW_UNKNOWN:
+            total += weights.flow[view, k, min(int(flow[k]), FLOW_CODES - 1)]
+    if flow[STEP] == FLOW_UNKNOWN:
+        total += weights.flow[view, STEP, min(math.frexp(float(steps))[1], FLOW_CODES - 1)]
+    return float(total)
+
+
+@kernel
+def _strange(p: Table, first: int, last: int) -> float:
+    """Return the logarithm of the product of p^(-1/2) / 2 over the signals that are there."""
+    product = 1.0
+    there = 0
+    for k in range(first, last):
+        if not math.isnan(p[k]):
+            product *= p[k]
+            there += 1
+    return float(-0.5 * math.log(product) - there * _LN_2)
 
 
 def shares(
@@ -101,9 +128,12 @@ def shares(
     signal_p: npt.NDArray[np.float64],
     newness: float,
     flow: tuple[int, ...],
+    view: int,
     weights: Weights,
 ) -> dict[str, float]:
     """Return each signal's share in the evidence of one action: nats above the least that it could say, for people.
+
+    The two kinds of attack have their say as far as each is likely.
 
     Parameters
     ----------
@@ -113,68 +143,29 @@ def shares(
         `Scores.observed` of the novelty signal; it adds to that signal's share.
     flow
         As in `Features.flow`.
+    view
+        Index of `layout.VIEWS`.
 
     """
-    if not flow:
-        return {
-            name: -0.5 * math.log(float(signal_p[k]))
-            for k, name in enumerate(SIGNALS[:BEHAVIOUR_SIGNALS])
-            if not math.isnan(surprise[k])
-        }
-    found = {}
+    known, least = {}, {}
     for k, name in enumerate(SIGNALS):
-        table = weights.learned[k]
-        code = 0 if math.isnan(surprise[k]) else 1 + int(score_bin(float(surprise[k])))
-        found[name] = float(table[code] - table.min())
-    found["novelty"] += float(
-        weights.kinds[0 if math.isnan(newness) else 1 + int(newness)] - weights.kinds.min()
-    )
-    for k, code in enumerate(flow):
-        found[FLOW[k]] = float(weights.flow[k, min(code, FLOW_CODES - 1)] - weights.flow[k].min())
-    return found
-
-
-def load_prior(path: Path) -> Weights:
-    """Return the weights in a file that `benchmarks/fit_prior.py` wrote.
-
-    Raises
-    ------
-    ValueError
-        If it is not one, or one for other signals; the message names the field.
-
-    """
-    try:
-        fields = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ValueError(f"prior: {path} cannot be read: {error}") from error
-    return weights_from(fields)
-
-
-@lru_cache(maxsize=1)
-def shipped_prior() -> Weights:
-    """Return the weights that come with this version."""
-    return load_prior(SHIPPED)
-
-
-def weights_from(fields: Any) -> Weights:
-    """Return the weights that a prior's JSON describes; raises as `load_prior`."""
-    learned = [_numbers(_get(fields, "learned"), name, 1 + SCORE_BINS) for name in SIGNALS]
-    flow = [_numbers(_get(fields, "flow"), name, FLOW_CODES) for name in FLOW]
-    parts = (_numbers(fields, "base", 1), learned, _numbers(fields, "kinds", 1 + NOVEL_KINDS), flow)
-    return Weights(*(np.array(part, np.float64) for part in parts))
-
-
-def _get(fields: Any, name: str) -> Any:
-    if not isinstance(fields, dict) or name not in fields:
-        raise ValueError(f"prior: {name} is missing")
-    return fields[name]
-
-
-def _numbers(fields: Any, name: str, length: int) -> list[float]:
-    numbers = _get(fields, name)
-    is_list = isinstance(numbers, list) and len(numbers) == length
-    if not is_list or not all(
-        isinstance(number, int | float) and math.isfinite(number) for number in numbers
-    ):
-        raise ValueError(f"prior: {name} must be {length} numbers")
-    return [float(number) for number in numbers]
+        table = weights.learned[view, k]
+        known[name] = float(table[0 if math.isnan(surprise[k]) else 1 + int(score_bin(float(surprise[k])))])
+        least[name] = float(table.min())
+    kinds = weights.kinds[view]
+    known["novelty"] += float(kinds[0 if math.isnan(newness) else 1 + int(newness)])
+    least["novelty"] += float(kinds.min())
+    for name, code, table in zip(FLOW, flow, weights.flow[view], strict=False):
+        known[name] = float(table[min(code, FLOW_CODES - 1)])
+        least[name] = float(table.min())
+    strange = {
+        name: -0.5 * math.log(float(signal_p[k]))
+        for k, name in enumerate(SIGNALS[:BEHAVIOUR_SIGNALS])
+        if not math.isnan(surprise[k])
+    }
+    odds = _LN_UNKNOWN - _LN_KNOWN + sum(strange.values()) - _LN_2 * len(strange) - sum(known.values())
+    unknown = 1.0 / (1.0 + math.exp(-max(-700.0, min(700.0, odds))))
+    return {
+        name: (1.0 - unknown) * (known[name] - least[name]) + unknown * strange.get(name, 0.0)
+        for name in known
+    }

@@ -6,11 +6,14 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from detectors.evidence import Weights, shares, shipped_prior
+from detectors.evidence import shares
 from detectors.features import Features
 from detectors.layout import (
+    BEHAVING,
+    DECLARED,
     EXTERNAL,
     FLOW,
+    FLOWING,
     NOVELTY,
     RATE,
     RHYTHM,
@@ -21,6 +24,7 @@ from detectors.layout import (
     TOOL,
     TRANSITION,
 )
+from detectors.prior import Weights, shipped_prior
 from detectors.scores import RUNAWAY, Scores
 
 _MATTERS_P = 0.1  # signals above this p-value say nothing worth an analyst's time …
@@ -113,13 +117,15 @@ def _shares(scores: Scores, i: int, features: Features, weights: Weights) -> dic
     """Return the share of each reason: a signal's name, `FLOW_REASON`, or an external detector's column."""
     surprise = scores.surprise[i]
     newness = float(scores.observed[i, NOVELTY])
-    by_name = shares(surprise, scores.signal_p[i], newness, features.flow, weights)
+    is_declared = bool(features.words) or any(source for _, _, source in features.args)
+    view = FLOWING if len(features.flow) == len(FLOW) else DECLARED if is_declared else BEHAVING
+    by_name = shares(surprise, scores.signal_p[i], newness, features.flow, view, weights)
     found: dict[str | int, float] = {
         name: by_name[name]
         for k, name in enumerate(SIGNALS)
         if name in by_name and not math.isnan(surprise[k])
     }
-    if features.flow:
+    if view == FLOWING:
         found[FLOW_REASON] = sum(by_name[name] for name in FLOW)
     for k in range(EXTERNAL, surprise.shape[0]):
         if not math.isnan(surprise[k]):

@@ -47,7 +47,8 @@ class Features(NamedTuple):
     words: tuple[int, ...] = ()
     """Words of the declared task, at most `MAX_WORDS`."""
     flow: tuple[int, ...] = ()
-    """Numbers of the information flow, 0 to 15 each, in the order of `layout.FLOW`; empty if unknown."""
+    """Numbers of the information flow, 0 to 15 each, in the order of `layout.FLOW`. If it is unknown: the first of them
+    alone (1 for a side effect, 0 for none), or nothing."""
 
 
 class _Names(dict[str, int]):

@@ -19,8 +19,9 @@ TRANSITION, NOVELTY, SOURCE, SIZE, RHYTHM, RATE, TOOL, TASK = range(8)
 SIGNALS = ("transition", "novelty", "source", "size", "rhythm", "rate", "tool", "task")
 EXTERNAL = len(SIGNALS)
 """Index of the first external signal."""
-BEHAVIOUR_SIGNALS = 6
-"""So many of them, the first ones, make the evidence of actions whose information flow is not known."""
+BEHAVIOUR_SIGNALS = 4
+"""So many of them, the first ones, make the evidence of attacks of unknown kinds. Haste is none: whoever runs away has
+an alert of its own kind (`runaway.py`)."""
 
 FLOW = (
     "side_effect",
@@ -43,6 +44,7 @@ FLOW = (
     "new_tool",
 )
 """Numbers of an action's information flow, 0 to 15 each (`Features.flow`); whoever sees the outputs computes them."""
+STEP = FLOW.index("step")
 FLOW_CODES = 16
 FLOW_UNKNOWN = 255
 MAX_EXTERNALS = 3
@@ -59,22 +61,28 @@ RATE_BINS = 32  # half octaves of the decayed count: 1 to 46,000 actions a minut
 HOURS = 24  # of the day, UTC
 SCORE_BINS = 24
 SCORE_WIDTH = 0.5  # nats a bin: surprises up to 12 nats (6 in a million) are told apart
+SCORE_COARSE = 2  # an agent's own tails of its behaviour's signals are twice coarser than the fleet's
+SCORE_OWN = SCORE_BINS // SCORE_COARSE
 FUSED_BINS = 240
 FUSED_WIDTH = 0.125
 FUSED_COARSE = 4  # an agent's own histogram of a statistic is four times coarser than the fleet's …
-FUSED_OWN = 40  # … and ends at 20 nats
+FUSED_OWN = 32  # … and ends at 16 nats
 PROFILE = 64  # tools of an agent, hashed: what its trade is told by
 TRADES = 32
 PENDING = 6  # flagged actions whose context waits for a verdict
 SESSIONS = 4
 VERSIONS = 4
 
-FLOWING, BEHAVING = range(2)
-"""Kinds of evidence, each with a calibration of its own: with the information flow known, and without."""
-EVIDENCES = 2
+FLOWING, DECLARED, BEHAVING = range(3)
+VIEWS = ("flow", "declared", "behaviour")
+"""How much is known of an action: its information flow; the task or where values came from; only what is done. Each
+view has weights of its own."""
+EVIDENCES = 5
+"""Kinds of evidence, each with a calibration of its own: one a view, and two more for agents of the views without flow
+to whom everything is new because they are."""
 
 NOVEL_KINDS = 3  # known to the agent, known only to peers, new to all
-STATE_VERSION = 3
+STATE_VERSION = 4
 """Raised with every change that makes stored models mean something else; exported rows carry it."""
 
 
@@ -115,10 +123,12 @@ def row_dtype(externals: int) -> np.dtype[np.void]:
         ("rhythm", np.uint16, (GAP_BINS,)),
         ("pace", np.uint16, (RATE_BINS,)),
         ("hours", np.uint16, (HOURS,)),
-        ("profile", np.uint16, (PROFILE,)),
-        ("fused", np.uint16, (EVIDENCES, FUSED_OWN)),
+        ("profile", np.uint8, (PROFILE,)),
+        ("tails", np.uint16, (BEHAVIOUR_SIGNALS, SCORE_OWN)),
+        ("fused", np.uint16, (len(VIEWS), FUSED_OWN)),
         ("pending_bins", np.uint8, (PENDING, 2)),
         ("suspicion", np.uint8, (SESSIONS,)),
+        ("session_steps", np.uint8, (SESSIONS,)),
         ("trade", np.uint8),
     ]
     # Larger fields come first, so all are aligned. What is left to the next multiple of eight gets a name: unnamed

@@ -18,8 +18,8 @@ from river.base import AnomalyDetector
 
 from detectors import layout, scoring
 from detectors.columns import columns
-from detectors.evidence import shipped_prior
 from detectors.features import Features, Hasher
+from detectors.prior import shipped_prior
 
 _SETS = 64  # the private "fleet" of an estimator: 16 KiB for pairs, 57 KiB in all
 _NEVER = 1 << 62

@@ -18,6 +18,7 @@ from detectors.answer import CALIBRATING, clear, tell, to_nats
 from detectors.calibration import (
     calibrate,
     evidence_p,
+    known_kind,
     learn_evidence,
     learn_scores,
 )
@@ -28,10 +29,11 @@ from detectors.context import (
     previous_tool,
     recall,
     remember,
+    steps_of,
     suspicion_of,
     trust,
 )
-from detectors.evidence import Weights, kind_of, weigh
+from detectors.evidence import kind_of, view_of, weigh
 from detectors.layout import (
     EXTERNAL,
     FUSED_WIDTH,
@@ -41,6 +43,7 @@ from detectors.layout import (
     Fleet,
     Row,
 )
+from detectors.prior import Weights
 from detectors.runaway import STEADY, note_pace, runaway
 from detectors.signals import (
     decayed,
@@ -58,6 +61,7 @@ from detectors.trades import learn_trade_of
 RECALIBRATING, CALIBRATED, BORROWED = range(1, 4)
 PAUSE, LOOK, SCORE = -2, -1, 0
 
+_HOUR_S = 3600.0
 _DAY_S = 86_400.0
 _SOFTER = 3  # a new version: what was learned keeps an eighth of its weight
 _STRICTER = 10.0  # while recalibrating a p-value has to be ten times lower to be flagged
@@ -129,14 +133,14 @@ def note_version(row: Row, version: int, rules: Rules) -> None:
         shrink(row["slot_counts"], _SOFTER)
         shrink(row["rhythm"], _SOFTER)
         shrink(row["pace"], _SOFTER)
+        shrink(row["tails"], 16)
         shrink(row["fused"], 16)  # old scores say nothing about the new version: begin again from the peers'
 
 
 @kernel
 def judge(row: Row, fleet: Fleet, out: Row, kind: int, rules: Rules) -> None:
     """Set state, threshold, p-value and whether the action is flagged."""
-    days = max(1.0, row["span_s"] / _DAY_S)
-    per_day = (row["acted"] + 1.0) / days
+    per_day = (row["acted"] + 1.0) * _DAY_S / max(_HOUR_S, row["span_s"])
     threshold = min(rules.max_p, rules.alerts_per_agent_day / per_day)
     out["threshold_p"] = threshold
     if fleet.fused[kind, 0] < rules.fleet_half:
@@ -193,16 +197,24 @@ def at_most_at_threshold(row: Row, fleet: Fleet, out: Row, kind: int) -> float:
     """Return an action's evidence; of a flagged one the least that would have been flagged."""
     fused = float(out["fused"])
     if out["flagged"]:
-        while (
-            fused >= FUSED_WIDTH and evidence_p(row, fleet, kind, fused - FUSED_WIDTH) <= out["threshold_p"]
-        ):
+        while fused >= FUSED_WIDTH:
+            if evidence_p(row, fleet, kind, fused - FUSED_WIDTH) > out["threshold_p"]:
+                break
             fused -= FUSED_WIDTH
     return fused
 
 
 @kernel
 def learn_calibration(
-    row: Row, fleet: Fleet, out: Row, kind: int, rules: Rules, weight: int, own: bool, peers: bool
+    row: Row,
+    fleet: Fleet,
+    out: Row,
+    kind: int,
+    judged_by: int,
+    rules: Rules,
+    weight: int,
+    own: bool,
+    peers: bool,
 ) -> None:
     """Teach the calibration, once the fleet's tables have seen enough for its statistics to be meant.
 
@@ -213,10 +225,9 @@ def learn_calibration(
     budget foresees, times `_CREDIT`, and none to its own until a verdict.
     """
     if fleet.tails[TOOL, 0] >= rules.fleet_half:
-        fused = at_most_at_threshold(row, fleet, out, kind)
+        fused = at_most_at_threshold(row, fleet, out, judged_by)
         learn_evidence(row, fleet, kind, fused, weight, own, peers, fused < out["fused"])
-    if peers:
-        learn_scores(fleet, out, weight)
+    learn_scores(row, fleet, out, weight, own, peers)
 
 
 @kernel
@@ -281,11 +292,13 @@ def one(
     out["previous"] = before
     for column in range(batch.external.shape[1]):
         score_external(row, out, column, batch.external[i, column])
-    calibrate(fleet, out)
-    out["fused"] = weigh(out, batch.flow[i], weights)
-    kind = kind_of(batch.flow[i])
+    calibrate(row, fleet, out)
+    view = view_of(out, batch.flow[i], last_word - first_word)
+    kind = kind_of(view, row["learned"] < rules.min_actions)
+    out["fused"] = weigh(out, batch.flow[i], steps_of(row, session), view, weights)
+    judged_by = known_kind(fleet, kind, rules.fleet_half)
     if not is_late:
-        judge(row, fleet, out, kind, rules)
+        judge(row, fleet, out, judged_by, rules)
         tell(row, out, float(batch.sizes[i]), gap_s, level)
         out["runaway"] = runaway(
             row, ts_s, gap_s, level, row["learned"] >= rules.min_actions, rules.alerts_per_agent_day
@@ -297,9 +310,9 @@ def one(
         remember(row, fingerprint(batch, i), previous, gap, pace)
         if batch.teach[i] and row["credit"] >= 1.0:
             row["credit"] -= 1.0
-            learn_calibration(row, fleet, out, kind, rules, UNIT, False, True)
+            learn_calibration(row, fleet, out, kind, judged_by, rules, UNIT, False, True)
     elif batch.teach[i] and (is_late or suspected == 0):
-        learn_calibration(row, fleet, out, kind, rules, weight, True, not is_late)
+        learn_calibration(row, fleet, out, kind, judged_by, rules, weight, True, not is_late)
         learn(row, fleet, tool, previous, size, gap, pace, batch.args, first, last, weight)
         learn_fit(fleet, tool, batch.words, first_word, last_word, weight)
         for column in range(batch.external.shape[1]):

@@ -16,13 +16,13 @@ from __future__ import annotations
 import math
 
 from detectors.compiler import kernel, routine
-from detectors.layout import PROFILE, UNIT, Fleet, Row
+from detectors.layout import PROFILE, Fleet, Row
 from detectors.tables import Table, shrink
 
 LIKE = 0.3
 """Cosine of two profiles from which on agents are of one trade; ours, chosen on recorded agents."""
 _FIRST = 32
-_LIMIT = 60_000
+_LIMIT = 250
 
 
 @kernel
@@ -64,7 +64,7 @@ def join_trade(row: Row, fleet: Fleet) -> None:
 def learn_trade_of(row: Row, fleet: Fleet, tool: int) -> None:
     """Count a tool of the agent; look for its trade when it has learned twice as much as the last time."""
     profile = row["profile"]
-    profile[tool % PROFILE] += UNIT
+    profile[tool % PROFILE] += 1
     if profile[tool % PROFILE] > _LIMIT:
         shrink(profile, 1)
     learned = int(row["learned"])

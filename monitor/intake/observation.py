@@ -120,12 +120,12 @@ class Observer:
         )
 
     def _flow(self, action: Action) -> tuple[Flow, dict[str, str] | None]:
-        """Return the action's information flow, () if unknown, and where its values came from."""
+        """Return the action's information flow, of an unknown one what is known, and where its values came from."""
         if action.flow is not None:
             return astuple(action.flow), action.provenance
         trace = self._flows.take(action) if self._flows else None
         if trace is None:
-            return (), action.provenance
+            return () if action.side_effect is None else (int(action.side_effect),), action.provenance
         return trace.flow, trace.provenance if action.provenance is None else action.provenance
 
     def _digest(self, value: Mapping[str, Any] | str) -> bytes:

@@ -244,7 +244,10 @@ def test_a_hijack_in_a_stream_is_found(long: Path, capsys: pytest.CaptureFixture
         "found_1e4": 1,
         "median_rate_needed": 0,
     }
-    assert result["realised"]["policy"]["alerts"]["attack_sessions"] == 1
+    assert result["realised"]["with_attacks"]["policy"]["alerts"]["attack_sessions"] == 1
+    without = result["realised"]["without_attacks"]
+    assert (without["benign"], without["policy"]["alerts"]["attack_sessions"]) == (1500, 0)
+    assert result["ours"]["realised_over_promised"] == without["0.001"]["overall"]
     river = result["peers"]["river_hst"]
     assert river.keys() == result["ours"].keys()
     assert (river["twins_killed"], "twins_killed" in river["note"]) == (None, True)

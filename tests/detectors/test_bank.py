@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectors import STATES, Bank, Features, Scores, Settings
-from detectors.layout import EXTERNAL, FLOW, SIGNALS, SOURCE
+from detectors.layout import EXTERNAL, FLOW, SIGNALS, SOURCE, TOOL
 from tests.detectors.streams import HASHER, benign, hijacked, numbers, steps
 
 QUICK = Settings(min_actions=40, fleet_min_actions=200, alerts_per_agent_day=20.0)
@@ -200,7 +200,7 @@ def test_an_unjudged_alert_teaches_weakly(stream: tuple[list[int], list[Features
         bank.learn([2], [strange], weight)
         scores[weight] = bank.step([2], [strange])
         assert scores[weight].of[0, 3] == weight  # how often the agent used the tool
-    assert scores[0.25].fused[0] > scores[1.0].fused[0]
+    assert scores[0.25].surprise[0, TOOL] > scores[1.0].surprise[0, TOOL]
 
 
 def test_a_verdict_teaches_the_context_in_which_the_action_stood(
