@@ -194,7 +194,7 @@ def _best_cut(
 
 
 def _as_json(tables: dict[str, Floats], base: float) -> dict[str, Any]:
-    """Return the weights by name: none for what the view does not know, nor for haste (the traces' times are made up)."""
+    """Return the weights by name; what the view does not know has none, nor haste: the traces' times are made up."""
     nothing = np.zeros(max(_SIZES.values()))
     rows = {
         name: [round(float(weight), 4) for weight in tables.get(name, nothing)[:size]]

@@ -60,7 +60,7 @@ class Detection(_Section):
     max_agents: Annotated[int, Field(ge=64)] = 100_000
     unjudged_after_s: Positive = 86_400.0
     max_unjudged: Count = 10_000
-    loop_calls: Annotated[int, Field(ge=2)] = 20
+    loop_calls: Annotated[int, Field(ge=2)] = 10
     error_streak: Annotated[int, Field(ge=2)] = 20
     river: Annotated[tuple[RiverDetector, ...], Field(max_length=2)] = ()
 
