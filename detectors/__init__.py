@@ -8,6 +8,7 @@ from detectors.prior import Weights, load_prior
 from detectors.river_by_name import detector_by_name, numeric_features
 from detectors.scores import RUNAWAY, STATES, Calibration, Scores
 from detectors.settings import Settings
+from detectors.spill import MemorySpill, Spill
 
 __all__ = [
     "MAX_ARGS",
@@ -18,9 +19,11 @@ __all__ = [
     "Calibration",
     "Features",
     "Hasher",
+    "MemorySpill",
     "Reason",
     "Scores",
     "Settings",
+    "Spill",
     "Subject",
     "Weights",
     "detector_by_name",

@@ -1,4 +1,4 @@
-"""All agents' models in one place: who has which row, and the batch calls on them."""
+"""All agents' models, and the batch calls on them."""
 
 from __future__ import annotations
 
@@ -21,14 +21,11 @@ from detectors.layout import (
     row_dtype,
 )
 from detectors.prior import Weights, shipped_prior
+from detectors.residents import Residents, packed
 from detectors.scores import STATES, Calibration, Scores
 from detectors.scoring import Batch
 from detectors.settings import Settings
-
-_HEADER = STATE_VERSION.to_bytes(2, "little")
-_EVICTED_SHARE = (
-    64  # when the bank is full the least recent 1/64 of the agents leaves together: one pass, not many
-)
+from detectors.spill import Spill
 
 
 class Bank:
@@ -38,11 +35,12 @@ class Bank:
     ----------
     settings
         What the operator chose.
-    capacity
-        Rows to begin with, ≥ 1; doubled when needed.
     max_agents
-        Security limit on memory, ≥ 1: 100,000 agents take about 400 MB. Beyond it the agents not seen for
-        longest are forgotten and begin anew when they return.
+        Security limit on memory, ≥ 1: 100,000 agents take about 400 MB, asked for at once and used as agents come.
+        Beyond it the models of the agents not seen for longest go to `spill`.
+    spill
+        Keeps them, and gives them back when their agents return: outcomes are those of a bank with room for all.
+        Without one they are forgotten, and their agents begin anew.
     prior
         Weights of the signals; the shipped ones by default.
 
@@ -57,12 +55,12 @@ class Bank:
         self,
         settings: Settings,
         *,
-        capacity: int = 64,
         max_agents: int = 100_000,
+        spill: Spill | None = None,
         prior: Weights | None = None,
     ) -> None:
-        if capacity < 1 or max_agents < 1:
-            raise ValueError("capacity and max_agents must be at least 1")
+        if max_agents < 1:
+            raise ValueError("max_agents must be at least 1")
         self.settings = settings
         self.max_agents = max_agents
         self._rules = settings.rules()
@@ -70,12 +68,8 @@ class Bank:
         self._dtype = row_dtype(settings.externals)
         self._output = output_dtype(settings.externals)
         self._fleet = new_fleet(settings.externals)
-        self._rows = self._blank(min(capacity, max_agents))
-        self._row_of: dict[int, int] = {}
-        self._agents = np.zeros(len(self._rows), np.uint64)
-        self._last_seen = np.zeros(len(self._rows), np.int64)
-        self._free = list(range(len(self._rows) - 1, -1, -1))
-        self._clock = 0  # actions and allocations so far: orders agents by recency without any wall clock
+        self._residents = Residents(self._dtype, max_agents, spill)
+        self._rows = self._residents.rows
 
     @property
     def bytes_per_agent(self) -> int:
@@ -83,17 +77,17 @@ class Bank:
         return self._dtype.itemsize
 
     def __len__(self) -> int:
-        """Return the number of agents that have a model."""
-        return len(self._row_of)
+        """Return the number of agents whose model is in memory."""
+        return len(self._residents)
 
     def __contains__(self, agent: int) -> bool:
-        """Return whether an agent has a model."""
-        return agent in self._row_of
+        """Return whether an agent has a model, in memory or spilled."""
+        return self._residents.knows(agent)
 
     def row(self, agent: int) -> int:
         """Return an agent's row, a new one if it has none.
 
-        When the bank is full, the agents that were idle longest are forgotten for it.
+        When the bank is full, the agents that were idle longest are spilled or forgotten for it.
 
         Parameters
         ----------
@@ -101,16 +95,7 @@ class Bank:
             64-bit hash of the agent's identity.
 
         """
-        found = self._row_of.get(agent)
-        if found is not None:
-            return found
-        if not self._free:
-            self._make_room()
-        row = self._row_of[agent] = self._free.pop()
-        self._agents[row] = agent
-        self._clock += 1
-        self._last_seen[row] = self._clock
-        return row
+        return self._residents.row(agent)
 
     def step(
         self,
@@ -158,7 +143,7 @@ class Bank:
         results = np.zeros(n, self._output)
         done = 0
         while done < n:
-            rows = self._known_rows(agents, done)
+            rows = self._residents.rows_of(agents, done)
             end = done + len(rows)
             batch = columns(rows, features[done:end], may_teach[done:end], external[done:end])
             self._run(batch, results, done, on_flag)
@@ -199,25 +184,28 @@ class Bank:
             raise ValueError("weight must be 0.25, 0.5, 0.75 or 1.0")
         if len(agents) != len(features):
             raise ValueError("agents and features must have one entry an action")
-        known = [(self._row_of[a], f) for a, f in zip(agents, features, strict=True) if a in self._row_of]
-        if not known:
-            return
-        rows = np.array([row for row, _ in known], np.int64)
-        n = len(known)
-        batch = columns(
-            rows, [f for _, f in known], np.ones(n, np.bool_), np.full((n, self.settings.externals), np.nan)
-        )
-        scoring.run(
-            self._rows, self._fleet, batch, self._rules, self._weights, np.zeros(n, self._output), units, 0
-        )
+        known = [(a, f) for a, f in zip(agents, features, strict=True) if a in self]
+        taught = 0
+        while taught < len(known):
+            rows = self._residents.rows_of([a for a, _ in known], taught)
+            n = len(rows)
+            batch = columns(
+                rows,
+                [f for _, f in known[taught : taught + n]],
+                np.ones(n, np.bool_),
+                np.full((n, self.settings.externals), np.nan),
+            )
+            results = np.zeros(n, self._output)
+            scoring.run(self._rows, self._fleet, batch, self._rules, self._weights, results, units, 0)
+            taught += n
 
     def calibration(self, agent: int) -> Calibration:
         """Return how far an agent's model is; an unknown agent is calibrating and has seen nothing."""
-        row = self._row_of.get(agent)
-        learned = int(self._rows[row]["learned"]) if row is not None else 0
+        row = self._residents.look(agent)
+        learned = int(row["learned"]) if row is not None else 0
         half = self._rules.fleet_half
         # Of the calibrations, the one that the agent's own actions mostly go by; a new agent's have not told yet.
-        own = self._rows[row]["fused"][:, 0] if row is not None else np.zeros(1)
+        own = row["fused"][:, 0] if row is not None else np.zeros(1)
         kind = known_kind(self._fleet, int(np.argmax(own if own.any() else self._fleet.fused[:, 0])), half)
         missing = sum(
             max(0, half - int(seen)) for seen in (self._fleet.tails[TOOL, 0], self._fleet.fused[kind, 0])
@@ -226,7 +214,7 @@ class Bank:
             return Calibration(STATES[answer.CALIBRATING], learned, -(-missing // UNIT))
         if row is None or learned < self.settings.min_actions:
             return Calibration(STATES[scoring.BORROWED], learned, self.settings.min_actions - learned)
-        left = int(self._rows[row]["recalibrating"])
+        left = int(row["recalibrating"])
         return Calibration(STATES[scoring.RECALIBRATING if left else scoring.CALIBRATED], learned, left)
 
     def export(self, agent: int) -> bytes:
@@ -238,7 +226,10 @@ class Bank:
             If the agent has no model.
 
         """
-        return _HEADER + bytes(self._rows[self._row_of[agent]].tobytes())
+        row = self._residents.look(agent)
+        if row is None:
+            raise KeyError(agent)
+        return packed(row)
 
     def load(self, agent: int, row: bytes) -> None:
         """Give an agent a model made by `export`; it replaces the one that it has.
@@ -249,22 +240,18 @@ class Bank:
             If the bytes are of another layout or length. Any bytes of the right length are safe to run.
 
         """
-        if row[:2] != _HEADER or len(row) != 2 + self._dtype.itemsize:
-            raise ValueError(
-                "not a model of this version and number of external detectors; it has to be learned anew"
-            )
-        self._rows[self.row(agent)] = np.frombuffer(row, self._dtype, offset=2)[0]
+        self._residents.load(agent, row)
 
     def dump(self) -> dict[str, npt.NDArray[np.generic]]:
-        """Return the whole state as plain arrays; a bank restored from them continues bit for bit."""
-        used = np.array(sorted(self._row_of.values()), np.int64)
+        """Return the state as plain arrays; a bank restored from them continues bit for bit.
+
+        What is spilled is its store's to keep.
+        """
         state: dict[str, npt.NDArray[np.generic]] = {
             "layout": np.array(
-                [STATE_VERSION, self.settings.externals, self.max_agents, self._clock], np.int64
+                [STATE_VERSION, self.settings.externals, self.max_agents, self._residents.clock], np.int64
             ),
-            "agents": self._agents[used],
-            "last_seen": self._last_seen[used],
-            "rows": self._rows[used].view(np.uint8).reshape(len(used), self._dtype.itemsize),
+            **self._residents.dump(),
         }
         for name, table in self._fleet._asdict().items():
             state[f"fleet.{name}"] = table.copy()
@@ -276,9 +263,10 @@ class Bank:
         settings: Settings,
         dumped: Mapping[str, npt.NDArray[np.generic]],
         *,
+        spill: Spill | None = None,
         prior: Weights | None = None,
     ) -> Bank:
-        """Return a bank that continues where `dump` was called.
+        """Return a bank that continues where `dump` was called, with a store that holds what was spilled then.
 
         Raises
         ------
@@ -287,64 +275,16 @@ class Bank:
 
         """
         version, externals, max_agents, clock = (int(number) for number in dumped["layout"])
-        rows = np.ascontiguousarray(dumped["rows"], np.uint8)
-        bank = cls(settings, capacity=max(1, len(rows)), max_agents=max_agents, prior=prior)
-        fits = version == STATE_VERSION and externals == settings.externals
-        if not fits or rows.shape[1:] != (bank.bytes_per_agent,):
+        bank = cls(settings, max_agents=max_agents, spill=spill, prior=prior)
+        if version != STATE_VERSION or externals != settings.externals:
             raise ValueError("the dump is of another layout or number of external detectors")
-        for agent, last_seen, row in zip(dumped["agents"], dumped["last_seen"], rows, strict=True):
-            place = bank.row(int(agent))
-            bank._last_seen[place] = last_seen
-            bank._rows[place] = row.view(bank._dtype)[0]
+        bank._residents.restore(dumped, clock)
         for name, table in bank._fleet._asdict().items():
             source = dumped[f"fleet.{name}"]
             if source.shape != table.shape or source.dtype != table.dtype:
                 raise ValueError(f"the dump's fleet table {name} has another shape or type")
             table[...] = source
-        bank._clock = clock
         return bank
-
-    def _known_rows(self, agents: Sequence[int], start: int) -> npt.NDArray[np.int64]:
-        """Return the rows of the next actions, up to where an agent has to be forgotten.
-
-        An agent may only be forgotten after the actions before it are scored, else the outcome would depend
-        on where the batch was cut.
-        """
-        get = self._row_of.get
-        rows: list[int] = []
-        for position in range(start, len(agents)):
-            row = get(agents[position])
-            if row is None:
-                if rows and not self._free and len(self._rows) >= self.max_agents:
-                    break
-                row = self.row(agents[position])
-            rows.append(row)
-        found = np.array(rows, np.int64)
-        self._last_seen[found] = np.arange(
-            self._clock + 1, self._clock + 1 + len(found)
-        )  # the last of equals stays
-        self._clock += len(found)
-        return found
-
-    def _make_room(self) -> None:
-        size = len(self._rows)
-        if size < self.max_agents:
-            grown = min(self.max_agents, size * 2)
-            self._rows = np.concatenate([self._rows, self._blank(grown - size)])
-            self._agents = np.concatenate([self._agents, np.zeros(grown - size, np.uint64)])
-            self._last_seen = np.concatenate([self._last_seen, np.zeros(grown - size, np.int64)])
-            self._free.extend(range(grown - 1, size - 1, -1))
-            return
-        leaving = max(1, size // _EVICTED_SHARE)
-        for row in np.argsort(self._last_seen)[:leaving].tolist():
-            del self._row_of[int(self._agents[row])]
-            self._rows[row] = self._blank(1)[0]
-            self._free.append(row)
-
-    def _blank(self, count: int) -> Rows:
-        rows = np.zeros(count, self._dtype)
-        rows["last_ts_s"] = np.nan
-        return rows
 
 
 def _scores(results: Rows) -> Scores:
@@ -357,6 +297,6 @@ def warm_up(settings: Settings | None = None) -> None:
     Twenty seconds on the very first run after an installation (again for each number of externals), half a second
     when the machine code is on disk.
     """
-    bank = Bank(settings or Settings(), capacity=1)
+    bank = Bank(settings or Settings(), max_agents=1)
     nothing = Features(tool=1 << 40, session=0, version=0, ts_s=0.0, size_chars=0, args=((1, 2, 3),))
     bank.step([1], [nothing])

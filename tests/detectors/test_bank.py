@@ -44,7 +44,7 @@ def test_cutting_does_not_matter_when_agents_have_to_be_forgotten(
     stream: tuple[list[int], list[Features]],
 ) -> None:
     agents, features = stream[0][:1500], stream[1][:1500]
-    banks = [Bank(QUICK, capacity=1, max_agents=3) for _ in range(2)]
+    banks = [Bank(QUICK, max_agents=3) for _ in range(2)]
     assert digest(steps(banks[0], agents, features, 1)) == digest(steps(banks[1], agents, features, 1500))
     assert len(banks[0]) == 3
 
@@ -291,7 +291,7 @@ def test_absurd_times_harm_neither_this_action_nor_the_next(
 
 
 def test_agents_idle_longest_are_forgotten_first() -> None:
-    bank = Bank(QUICK, capacity=2, max_agents=4)
+    bank = Bank(QUICK, max_agents=4)
     action = HASHER.features(**hijacked(1.0, "s"))
     for agent in (1, 2, 3, 4, 1, 5):
         bank.step([agent], [action])
