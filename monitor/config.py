@@ -58,6 +58,7 @@ class Detection(_Section):
     min_actions: Annotated[int, Field(ge=20)] = 200
     fleet_min_actions: Annotated[int, Field(ge=200)] = 1000
     max_agents: Annotated[int, Field(ge=64)] = 100_000
+    max_spilled: Annotated[int, Field(ge=0)] = 1_000_000
     unjudged_after_s: Positive = 86_400.0
     max_unjudged: Count = 10_000
     loop_calls: Annotated[int, Field(ge=2)] = 10

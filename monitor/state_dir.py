@@ -8,6 +8,7 @@ drills.ndjson    what each drill of the kill switch found, signed
 daemon.json      where the running daemon is: url, redis_url, point_url, pid; removed on a clean stop
 log/ feed/       the action log and the feed's messages
 checkpoint       the models, and the place in the log that they stand for
+spill/           the models of idle agents that memory has no room for; the checkpoint says what of it counts
 dead-letters.ndjson   actions that were refused, with the reason
 redis/           data of the embedded server
 """
@@ -119,7 +120,12 @@ def write_private(file: Path, content: bytes) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     scratch.replace(file)
-    folder = os.open(file.parent, os.O_RDONLY)
+    sync_directory(file.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Return when the names of the files in a directory are on disk."""
+    folder = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:

@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from detectors import MemorySpill
 from killswitch import Change
 from monitor.config import Config
 from monitor.core.alerts import Alert
@@ -58,7 +59,8 @@ class Backtest:
     def __init__(self, config: Config, *, examples: int) -> None:
         self._budget = config.response
         enforced = config.response.model_copy(update={"mode": "enforce"})
-        self._pipeline = Pipeline(config.model_copy(update={"response": enforced}))
+        spill = MemorySpill(config.detection.max_spilled)
+        self._pipeline = Pipeline(config.model_copy(update={"response": enforced}), spill=spill)
         self._stops = Stops(self._pipeline)
         self.tally = Tally(examples)
 

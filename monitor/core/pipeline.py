@@ -21,6 +21,7 @@ from detectors import (
     Reason,
     Scores,
     Settings,
+    Spill,
     Weights,
     explain,
     runaway_reason,
@@ -78,9 +79,12 @@ class Pipeline:
         What the operator chose.
     prior
         Weights of the detectors' signals; those that are shipped by default.
+    spill
+        Keeps the models of idle agents beyond `detection.max_agents`; without one they are forgotten. What it holds is
+        not part of `dump`, and whoever restores a pipeline restores it too.
     """
 
-    def __init__(self, config: Config, prior: Weights | None = None) -> None:
+    def __init__(self, config: Config, prior: Weights | None = None, *, spill: Spill | None = None) -> None:
         detection, response = config.detection, config.response
         self._config = response
         self._settings = Settings(
@@ -90,7 +94,8 @@ class Pipeline:
             externals=len(detection.river),
         )
         self._prior = prior
-        self._bank = Bank(self._settings, max_agents=detection.max_agents, prior=prior)
+        self._spill = spill
+        self._bank = Bank(self._settings, max_agents=detection.max_agents, spill=spill, prior=prior)
         self._policy = ResponsePolicy(response)
         self._quarantine = Quarantine(detection.max_unjudged, detection.unjudged_after_s)
         self._river = RiverColumns(detection.river)
@@ -179,7 +184,7 @@ class Pipeline:
         Exception
             Of almost any kind, if the state is of another version. Use another pipeline then.
         """
-        self._bank = Bank.restore(self._settings, dumped["bank"], prior=self._prior)
+        self._bank = Bank.restore(self._settings, dumped["bank"], spill=self._spill, prior=self._prior)
         self._policy.restore(dumped["policy"])
         self._quarantine.restore(dumped["quarantine"])
         self._stopped = dict(dumped["stopped"])

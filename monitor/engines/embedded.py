@@ -35,13 +35,13 @@ from monitor.record.checkpoint import FOREIGN, Checkpoint, read_any_checkpoint, 
 from monitor.record.entries import Actions, Entry, Judgement, Transition, Withdrawal
 from monitor.record.group_commit import GroupCommit
 from monitor.record.segments import Frame, Record, SegmentedLog
+from monitor.record.spill import SpillFile
 from monitor.state_dir import StateDir
 
 log = logging.getLogger("killcord.engine")
 
 MAX_ENTRY_ACTIONS = 1000
 """Larger batches are cut into entries of this size: the event loop is never held for longer than one takes."""
-
 
 FORMAT = 2
 """Version of a checkpoint's state but for the models, which have their own. Raise it when any `dump` changes."""
@@ -98,13 +98,13 @@ class EmbeddedEngine:
         self._commit = GroupCommit(self._log, self._durable, self._refused)
         self._queue: asyncio.Queue[tuple[int, Record]] = asyncio.Queue()  # bounded by `is_overloaded`
         self._seed = int.from_bytes(hashlib.sha256(state.secret()).digest()[:8], "little")
-        self._seen = SeenIds(config.log.dedupe_ids, self._seed)
+        self._spill = SpillFile(state.directory("spill"), config.detection.max_spilled)
+        self._begin_anew()
         self._scorer: asyncio.Task[None] | None = None
         self._checkpointing: asyncio.Future[None]
         self._checkpoint_due_s = 0.0
         self._history_to = 0  # up to here replay only teaches: what followed from it was seen to, long ago
         self._unscored = 0
-        self.pipeline = Pipeline(config)
         self.actions = 0
         self.alerts = 0
         self.epoch = shown.epoch
@@ -133,6 +133,7 @@ class EmbeddedEngine:
             await asyncio.gather(self._scorer, self._checkpointing, return_exceptions=True)
         if self._scorer and not self._scorer.cancelled() and self._scorer.exception() is None:
             await self._write_checkpoint(self._snapshot(), self._commit.barrier())
+        self._spill.close()
         self._log.close()
 
     async def failed(self) -> None:
@@ -336,22 +337,24 @@ class EmbeddedEngine:
         else:
             try:
                 self._restore(checkpoint)
-            except (
-                Exception
-            ) as error:  # a state of another version fails in any way, and must not keep us from starting
+            except Exception as error:  # a state of another version: it must not keep us from starting
                 log.error("the checkpoint cannot be continued from", exc_info=error)
-                self.pipeline, self._seen = (
-                    Pipeline(self._config),
-                    SeenIds(self._config.log.dedupe_ids, self._seed),
-                )
+                self._begin_anew()
                 note, start = f"the checkpoint cannot be continued from ({error!r})", 0
         self._history_to = checkpoint.seq
         for request in checkpoint.state["pending"]:
             self._effects.request(msgspec.convert(request, RevocationRequest))
         return note, start
 
+    def _begin_anew(self) -> None:
+        self._spill.begin_anew()
+        self.pipeline = Pipeline(self._config, spill=self._spill)
+        self._seen = SeenIds(self._config.log.dedupe_ids, self._seed)
+
     def _restore(self, checkpoint: Checkpoint) -> None:
         state = checkpoint.state
+        if "spill" in state:  # not in those of earlier versions
+            self._spill.restore(state["spill"])
         self.pipeline.restore(state["pipeline"])
         self._seen.restore(state["seen"])
         self.actions, self.alerts, self.seq = state["actions"], state["alerts"], checkpoint.seq
@@ -361,6 +364,7 @@ class EmbeddedEngine:
         self._checkpoint_due_s = time.monotonic() + self._config.log.checkpoint_interval_s
         state = {
             "pipeline": self.pipeline.dump(),
+            "spill": self._spill.dump(),
             "seen": self._seen.dump(),
             "actions": self.actions,
             "alerts": self.alerts,
@@ -376,7 +380,9 @@ class EmbeddedEngine:
         """
         try:
             await ids_durable
+            await asyncio.to_thread(self._spill.sync)
             await asyncio.to_thread(write_checkpoint, self._checkpoint_file, checkpoint)
+            self._spill.settle(checkpoint.state["spill"])
             await asyncio.to_thread(self._drop_old, checkpoint.seq)
         except (LogError, OSError) as error:
             log.error("no checkpoint: %s", error)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from detectors import Spill
 from monitor.config import Config
 from monitor.core.pipeline import Outcomes, Pipeline, RevocationRequest
 from monitor.engines.embedded import EmbeddedEngine
@@ -96,11 +97,11 @@ async def until(claim: Callable[[], bool]) -> None:
         await asyncio.sleep(0.002)
 
 
-def uninterrupted(state: Path, config: Config) -> tuple[Pipeline, list[Outcomes]]:
+def uninterrupted(state: Path, config: Config, spill: Spill | None = None) -> tuple[Pipeline, list[Outcomes]]:
     """What one pipeline makes of everything in a state directory's log. Call it while no engine holds the log."""
     from killswitch.storage.codec import decode_change
 
-    pipeline, outcomes = Pipeline(config), []
+    pipeline, outcomes = Pipeline(config, spill=spill), []
     log = SegmentedLog(state / "log")
     for frame in log.read():
         match entries.decode(frame.payload):

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from detectors import Spill
 from killswitch import Change
 from monitor.config import Config
 from monitor.core.alerts import Alert, Level, ReasonText, ResponseTaken, alert_id, change_id
@@ -22,7 +23,7 @@ NEEDED = 5
 class ScriptedPipeline:
     """Flags every use of one tool until an alert about its agent is dismissed, and kills unless the budget is tiny."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, spill: Spill | None = None) -> None:
         self._response = config.response
         self._needed = NEEDED * config.detection.min_actions
         self._actions = 0

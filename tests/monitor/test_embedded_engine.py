@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from detectors import MemorySpill
 from killswitch import Target
 from killswitch.revocations import Change, Request
 from killswitch.revocations import apply as applied
@@ -288,6 +289,107 @@ async def test_a_checkpoint_that_cannot_be_written_is_reported_and_harms_nothing
     assert "No space left" in caplog.text
     async with Node(tmp_path / "state", configured()) as again:
         assert again.engine.actions == 60
+
+
+# -- more agents than memory has room for ----------------------------------------------------------------------------
+
+CROWD = 96
+"""Agents that take turns in a memory of 64: each gives way and comes back, again and again."""
+
+
+def crowded(log: str = SELDOM, *, detection: str = "max_agents = 64") -> Config:
+    return config(ENFORCE, detection=detection, more=log)
+
+
+def crowd(batches: int) -> list[list[Observation]]:
+    """Habits of a crowd in batches that end within a round, and some strange actions."""
+    made = [habits(100, first=first, agents=CROWD) for first in range(0, 100 * batches, 100)]
+    for number in range(batches // 2, batches, 5):
+        after = 100 * number
+        made[number] += observed(strange(number, f"agent-{number % CROWD}", after=after, agents=CROWD))
+    return made
+
+
+def assert_same_with_store(node: Node, other: Pipeline, store: MemorySpill) -> None:
+    spill = node.engine._spill
+    assert encode_state(node.engine.pipeline.dump()) == encode_state(other.dump())
+    assert list(spill._slot_of) == list(store._models)
+    assert all(spill.peek(agent) == model for agent, model in store._models.items())
+
+
+@pytest.mark.parametrize("log", [SELDOM, ALWAYS], ids=["no checkpoint", "checkpoints"])
+async def test_agents_that_gave_way_are_after_a_crash_as_if_there_had_been_none(
+    tmp_path: Path, log: str
+) -> None:
+    parts, images = crowd(50), []
+    async with Node(tmp_path / "first", crowded(log)) as node:
+        for number, batch in enumerate(parts):
+            await node.engine.ingest(batch)
+            if number in (2, 26, 41):
+                images.append((number, node.image(tmp_path / f"image-{number}")))
+    for number, image in images:
+        async with Node(image, crowded(log)) as again:
+            await ingest(again, *parts[number + 1 :])
+            await again.scored()
+            # The store's files are closed at the end, so it is compared before.
+            shutil.copytree(image / "log", tmp_path / f"read-{number}" / "log")
+            store = MemorySpill(1_000_000)
+            expected, outcomes = uninterrupted(tmp_path / f"read-{number}", crowded(), store)
+            assert_same_with_store(again, expected, store)
+        wanted = [alert.id for outcome in outcomes for alert in outcome.alerts]
+        assert len(wanted) >= 4
+        assert shown_alerts(image) == wanted, "each alert once, in order"
+    enough, roomy = uninterrupted(tmp_path / "first", crowded(detection="max_agents = 1000"))
+    assert p_of(roomy) == p_of(outcomes), "and as if there had been room for all"
+    assert (
+        enough.calibration("agent-90")
+        == expected.calibration("agent-90")
+        != Pipeline(crowded()).calibration("x")
+    )
+
+
+@pytest.mark.parametrize("harm", ["lost", "short", "flipped"])
+async def test_a_damaged_store_forgets_agents_and_stops_nobody(
+    tmp_path: Path, harm: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Node(tmp_path / "state", crowded()) as node:
+        await ingest(node, *crowd(6))
+    (path,) = (tmp_path / "state" / "spill").iterdir()
+    content = path.read_bytes()
+    path.write_bytes({"lost": b"", "short": content[:10_000], "flipped": bytes(len(content))}[harm])
+    async with Node(tmp_path / "state", crowded()) as again:
+        assert again.engine.recovery.note == "ok"
+        await ingest(again, habits(200, first=600, agents=CROWD))
+        await again.scored()
+        assert again.engine.actions == node.engine.actions + 200
+    assert "forgotten" in caplog.text
+
+
+async def test_the_store_of_another_configuration_is_neither_used_nor_lost(tmp_path: Path) -> None:
+    state, other = tmp_path / "state", crowded(detection="max_agents = 65")
+    async with Node(state, crowded()) as node:
+        await ingest(node, *crowd(6))
+    (kept,) = (state / "spill").iterdir()
+    async with Node(state, other) as again:
+        assert "another configuration" in again.engine.recovery.note
+        assert len(again.engine._spill) == CROWD - 65  # replayed into a file of its own
+        image = again.image(tmp_path / "image")
+    assert (image / "spill" / kept.name).exists()
+    async with Node(image, crowded()) as back:  # before any checkpoint was written under the other one
+        assert (back.engine.recovery.note, back.engine.recovery.replayed) == ("ok", 0)
+        assert [path.name for path in (image / "spill").iterdir() if path.name == kept.name] == [kept.name]
+        shutil.copytree(image / "log", tmp_path / "read" / "log")
+        store = MemorySpill(1_000_000)
+        assert_same_with_store(back, uninterrupted(tmp_path / "read", crowded(), store)[0], store)
+
+
+async def test_without_a_store_agents_are_forgotten(tmp_path: Path) -> None:
+    async with Node(tmp_path / "state", crowded(detection="max_agents = 64\nmax_spilled = 0")) as node:
+        await ingest(node, *crowd(6))
+        await node.scored()
+        seen = [node.engine.pipeline.calibration(f"agent-{number}").seen for number in range(CROWD)]
+        assert seen.count(0) == CROWD - 64
+    assert list((tmp_path / "state" / "spill").iterdir()) == []
 
 
 # -- another configuration ------------------------------------------------------------------------------------------
