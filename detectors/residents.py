@@ -19,7 +19,7 @@ _HEADER = STATE_VERSION.to_bytes(2, "little")
 _LEAVING_SHARE = (
     64  # when memory is full the least recent 1/64 of the agents leaves together: one pass, not many …
 )
-_LEAVING_MOST = 1024  # … and no more than so many at once, lest an action wait for the disk
+_LEAVING_MOST = 512  # … and no more than so many at once, lest an action wait for the disk
 
 
 class Residents:
