@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from monitor.errors import LogError
 from monitor.state_dir import write_private
 
 MAGIC = b"KILLCORD CHECKPOINT 1\n"
@@ -30,8 +31,11 @@ class Checkpoint(NamedTuple):
 
 
 def write_checkpoint(file: Path, checkpoint: Checkpoint) -> None:
-    """Write the checkpoint durably in place of the one before."""
-    body = encode_state(list(checkpoint))
+    """Write the checkpoint durably in place of the one before; `LogError` if it is too large for its format."""
+    try:
+        body = encode_state(list(checkpoint))
+    except msgspec.EncodeError as error:  # an array of 4 GiB: the models of 1,100,000 agents
+        raise LogError(f"{error}; lower detection.max_agents") from error
     write_private(file, MAGIC + hashlib.sha256(body).digest() + body)
 
 

@@ -6,11 +6,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from monitor.errors import LogError
+from monitor.record import checkpoint
 from monitor.record.checkpoint import (
     Checkpoint,
     decode_state,
@@ -30,6 +33,18 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_a_checkpoint_comes_back_as_it_was(file: Path) -> None:
+    assert read_checkpoint(file, "fingerprint") == Checkpoint(42, "fingerprint", STATE)
+
+
+def test_one_too_large_for_its_format_is_refused_and_leaves_the_one_before(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_large(state: Any) -> bytes:
+        raise msgspec.EncodeError("Can't encode Ext objects with data longer than 2**32 - 1")
+
+    monkeypatch.setattr(checkpoint, "encode_state", too_large)
+    with pytest.raises(LogError, match=r"longer than .*; lower detection\.max_agents"):
+        write_checkpoint(file, Checkpoint(43, "fingerprint", STATE))
     assert read_checkpoint(file, "fingerprint") == Checkpoint(42, "fingerprint", STATE)
 
 
