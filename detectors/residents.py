@@ -1,8 +1,8 @@
 """Which agents' models are in memory, in which row, and who gives way when there is no room.
 
 All rows that there may be are one array, asked for at once. Nothing is paid for that: the system gives zeroed memory
-page by page as rows are first written. An array that grows would have to be copied, and a fleet of 260,000 agents stood
-still for five seconds while it was.
+page by page as rows are first written. An array that grows would have to be copied, and a large fleet stood still for
+seconds while it was.
 """
 
 from __future__ import annotations
