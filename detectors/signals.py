@@ -158,13 +158,15 @@ def kind(row: Row, fleet: Fleet, out: Row, subject: int, outcome: int, worst: fl
 @kernel
 def level(own: Table, peers: Table, out: Row, signal: int, first: int, last: int) -> None:
     """Score a quantity by how often it was in the bins first to last: as extreme as now, or more so."""
-    seen = of = peer_seen = peer_of = 0.0
+    seen = of = peer_seen = peer_of = 0  # integers: their sum does not depend on the order, so lanes may share it
     for i in range(own.shape[0]):
-        of += own[i]
-        peer_of += peers[i]
-        if first <= i <= last:
-            seen += own[i]
-            peer_seen += peers[i]
+        own_here = int(own[i])
+        peers_here = int(peers[i])
+        is_within = first <= i <= last
+        of += own_here
+        peer_of += peers_here
+        seen += own_here if is_within else 0
+        peer_seen += peers_here if is_within else 0
     p = backed_off(seen, of, peer_seen, peer_of, 1.0 / own.shape[0])
     note(out, signal, min(p, 1.0), seen, of, peer_seen, peer_of)
 
