@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from detectors.compiler import kernel, routine
-from detectors.layout import WAYS
+from detectors.layout import NOVEL_KINDS, WAYS
 
 Table = Any  # a numpy array; compiled code specialises on its type
 
@@ -103,7 +103,7 @@ def bump_slot(keys: Table, counts: Table, key: int, outcome: int, weight: int, l
             shrink(counts[home, way], 1)
             return
         keys[home, way] = key
-        for kind in range(counts.shape[2]):
+        for kind in range(NOVEL_KINDS):
             counts[home, way, kind] = 0
     counts[home, way, outcome] += weight
     if counts[home, way, outcome] > limit:
@@ -112,9 +112,9 @@ def bump_slot(keys: Table, counts: Table, key: int, outcome: int, weight: int, l
 
 @kernel
 def total(counts: Table) -> int:
-    """Return the sum of a one-dimensional histogram."""
+    """Return the sum of a context's outcomes; their number is a constant, so that no loop is left of it."""
     answer = 0
-    for i in range(counts.shape[0]):
+    for i in range(NOVEL_KINDS):
         answer += int(counts[i])
     return answer
 
@@ -142,9 +142,7 @@ def keep(values: Table, key: int, firm: bool) -> None:
         if way < 0:
             values[home, WAYS - 1] = key
         return
-    if way < 0:
-        way = WAYS - 1
-    while way > 0:
-        values[home, way] = values[home, way - 1]
-        way -= 1
+    last = way if way >= 0 else WAYS - 1
+    for i in range(WAYS - 1, 0, -1):  # all of them, moved or not: where it lies is a guess for the processor
+        values[home, i] = values[home, i - 1] if i <= last else values[home, i]
     values[home, 0] = key
