@@ -74,10 +74,14 @@ def own_bin(fused: float) -> int:
 
 
 @kernel
-def add(tails: Table, position: int, weight: int, limit: int) -> None:
-    """Add a value to tail counts; when they pass `limit` all are halved, so that the old fades."""
-    for i in range(position + 1):
-        tails[i] += weight
+def add(tails: Table, position: int, weight: int, limit: int, block: int) -> None:
+    """Add a value to tail counts; when they pass `limit` all are halved, so that the old fades.
+
+    Whole blocks are gone through, of a power of two that divides the number of bins: a block is one vector
+    addition, and how many there are is easier to foresee than where the value lies.
+    """
+    for i in range((position | (block - 1)) + 1):
+        tails[i] += weight if i <= position else 0
     if tails[0] > limit:
         shrink(tails, 1)
 
@@ -211,9 +215,9 @@ def learn_scores(row: Row, fleet: Fleet, out: Row, weight: int, own: bool, peers
             continue
         position = score_bin(surprise[k])
         if own and k < BEHAVIOUR_SIGNALS:
-            add(row["tails"][k], position // SCORE_COARSE, weight, _LIMIT_AGENT)
+            add(row["tails"][k], position // SCORE_COARSE, weight, _LIMIT_AGENT, 4)
         if peers:
-            add(fleet.tails[k], position, weight, _LIMIT_FLEET)
+            add(fleet.tails[k], position, weight, _LIMIT_FLEET, 8)
 
 
 @kernel
@@ -222,13 +226,13 @@ def learn_evidence(
 ) -> None:
     """Add an action's evidence to the agent's own calibration, to its peers', or to both; fit the tail now and then."""
     if own and kind < len(VIEWS):
-        add(row["fused"][kind], own_bin(fused), weight, _LIMIT_AGENT)
+        add(row["fused"][kind], own_bin(fused), weight, _LIMIT_AGENT, 8)
     if not peers:
         return
     tails = fleet.fused[kind]
     excess = fleet.excess[kind]
     before = int(tails[0])
-    add(tails, fused_bin(fused), weight, _LIMIT_FLEET)
+    add(tails, fused_bin(fused), weight, _LIMIT_FLEET, 16)
     if is_censored:
         excess[1] += weight
     if int(tails[0]) < before:
@@ -237,4 +241,4 @@ def learn_evidence(
         excess[0] = fit_tail(tails, excess[1])
     trade = trade_of(row, fleet)
     if trade >= 0:
-        add(fleet.trades[trade, kind], fused_bin(fused), weight, _LIMIT_FLEET)
+        add(fleet.trades[trade, kind], fused_bin(fused), weight, _LIMIT_FLEET, 16)
