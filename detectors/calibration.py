@@ -45,8 +45,11 @@ OWN_SHRINKAGE = 150.0 * UNIT
 """… and the trade's like a hundred and fifty of the agent's own."""
 SIGNAL_SHRINKAGE = 50.0 * UNIT
 """The fleet's p-value of a signal weighs like fifty surprises of the agent's own."""
-_LOWERED = 0.5
+_LOWERED = 0.5  # an agent that never reached as much halves its p-value at most; ours
 _ENOUGH = 10 * UNIT  # exceedances below which the empirical tail is not trusted
+_LEAST_EXCESS = (
+    0.7  # nats; half of Fisher's sum has half a nat. Ours, between missed hijacks and false alerts
+)
 _FIT_EVERY = 64 * UNIT
 _EXTRAPOLATION = 1000.0
 """The fitted tail is followed to a thousandth of what one value among all would be. Evidence is close to a log
@@ -100,8 +103,8 @@ def fit_tail(tails: Table, censored: float) -> float:
     """Return the mean excess above the highest percent (at least 20 values), for an exponential tail.
 
     The area under the tail counts over the number of values whose end was seen: `censored` of them went further than
-    they are counted for. It is raised by its own standard error, and never below the one nat that the logarithm of a
-    likelihood ratio has: with little evidence the tail is taken to be heavier, p-values larger.
+    they are counted for. It is raised by its own standard error, and never below `_LEAST_EXCESS`:
+    with little evidence the tail is taken to be heavier, p-values larger.
     """
     needed = max(20 * UNIT, int(tails[0]) // 100)
     area = 0.0
@@ -112,7 +115,7 @@ def fit_tail(tails: Table, censored: float) -> float:
     top = float(tails[position])
     seen = max(top - censored, 0.1 * top, float(UNIT))
     mean = FUSED_WIDTH * (area + 0.5 * top) / seen
-    return float(max(mean, 1.0) * (1.0 + math.sqrt(UNIT / max(top, 1.0))))
+    return float(max(mean, _LEAST_EXCESS) * (1.0 + math.sqrt(UNIT / max(top, 1.0))))
 
 
 @kernel
@@ -128,7 +131,7 @@ def fleet_p(tails: Table, excess: float, fused: float) -> float:
     known = (tails[position] + float(UNIT)) / whole
     return float(
         max(
-            known * math.exp(-(fused - position * FUSED_WIDTH) / max(excess, 1.0)),
+            known * math.exp(-(fused - position * FUSED_WIDTH) / max(excess, _LEAST_EXCESS)),
             UNIT / whole / _EXTRAPOLATION,
         )
     )

@@ -8,9 +8,9 @@ The evidence is the logarithm of a likelihood ratio, attack against honest, and 
 - an attack of an unknown kind, of which only that its behaviour is strange is said: each signal's p-value has the
   density p^(-1/2) / 2 instead of 1, so its sum is half of Fisher's -Σ ln p but for a constant. Nothing fitted.
 
-The two are mixed, one in twenty unknown. What a sum is worth as a probability is calibrated on the site again
-(`calibration.py`), so a prior that does not fit costs recall, not false alarms. Each signal's share in a sum is one
-number, so it can be explained.
+The two are mixed; how many attacks are taken to be of an unknown kind depends on the view. What a sum is worth as a
+probability is calibrated on the site again (`calibration.py`), so a prior that does not fit costs recall, not false
+alarms. Each signal's share in a sum is one number, so it can be explained.
 
 References
 ----------
@@ -52,11 +52,12 @@ from detectors.layout import (
 from detectors.prior import Weights
 from detectors.tables import Table
 
-UNKNOWN = 0.05
-"""The share of attacks that are of an unknown kind; ours. The traces know none, so any more costs recall there."""
+UNKNOWN = (0.05, 0.2, 0.2)
+"""For each view the share of attacks that are of an unknown kind; ours. The less a view knows, the more. On the traces,
+which hold known ones only, more costs recall; in simulated fleets, which hold others, less does."""
 
-_LN_UNKNOWN = math.log(UNKNOWN)
-_LN_KNOWN = math.log(1.0 - UNKNOWN)
+_LN_UNKNOWN = np.log(UNKNOWN)
+_LN_KNOWN = np.log1p(-np.array(UNKNOWN))
 _LN_2 = math.log(2.0)
 _FLOWS = len(FLOW)
 _TIED = 1  # a number that only those know who followed the session
@@ -86,8 +87,8 @@ def weigh(out: Row, flow: Table, steps: int, view: int, weights: Weights) -> flo
     """Return the evidence of an action in nats, from 0; its surprises and their p-values are in `out`."""
     signal_p = out["signal_p"]
     base = weights.base[view]
-    known = _LN_KNOWN + base + _known(out, flow, steps, view, weights)
-    unknown = _LN_UNKNOWN + base + _strange(signal_p, 0, BEHAVIOUR_SIGNALS)
+    known = _LN_KNOWN[view] + base + _known(out, flow, steps, view, weights)
+    unknown = _LN_UNKNOWN[view] + base + _strange(signal_p, 0, BEHAVIOUR_SIGNALS)
     most = max(known, unknown)
     total = most + math.log1p(math.exp(min(known, unknown) - most))
     total += _strange(signal_p, EXTERNAL, signal_p.shape[0])  # foreign detectors
@@ -163,7 +164,12 @@ def shares(
         for k, name in enumerate(SIGNALS[:BEHAVIOUR_SIGNALS])
         if not math.isnan(surprise[k])
     }
-    odds = _LN_UNKNOWN - _LN_KNOWN + sum(strange.values()) - _LN_2 * len(strange) - sum(known.values())
+    odds = (
+        float(_LN_UNKNOWN[view] - _LN_KNOWN[view])
+        + sum(strange.values())
+        - _LN_2 * len(strange)
+        - sum(known.values())
+    )
     unknown = 1.0 / (1.0 + math.exp(-max(-700.0, min(700.0, odds))))
     return {
         name: (1.0 - unknown) * (known[name] - least[name]) + unknown * strange.get(name, 0.0)

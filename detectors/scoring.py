@@ -61,7 +61,7 @@ from detectors.trades import learn_trade_of
 RECALIBRATING, CALIBRATED, BORROWED = range(1, 4)
 PAUSE, LOOK, SCORE = -2, -1, 0
 
-_HOUR_S = 3600.0
+_LEAST_SPAN_S = 3600.0
 _DAY_S = 86_400.0
 _SOFTER = 3  # a new version: what was learned keeps an eighth of its weight
 _STRICTER = 10.0  # while recalibrating a p-value has to be ten times lower to be flagged
@@ -140,7 +140,7 @@ def note_version(row: Row, version: int, rules: Rules) -> None:
 @kernel
 def judge(row: Row, fleet: Fleet, out: Row, kind: int, rules: Rules) -> None:
     """Set state, threshold, p-value and whether the action is flagged."""
-    per_day = (row["acted"] + 1.0) * _DAY_S / max(_HOUR_S, row["span_s"])
+    per_day = (row["acted"] + 1.0) * _DAY_S / max(_LEAST_SPAN_S, row["span_s"])
     threshold = min(rules.max_p, rules.alerts_per_agent_day / per_day)
     out["threshold_p"] = threshold
     if fleet.fused[kind, 0] < rules.fleet_half:

@@ -87,7 +87,9 @@ def test_the_evidence_is_that_of_known_and_of_unknown_kinds_of_attack(known: Any
         attack += weights.flow[view, STEP, 2]  # two actions before: the second octave
     there = ~np.isnan(signal_p)
     strange = float(np.sum(-0.5 * np.log(signal_p[there]) - math.log(2)))
-    expected = weights.base[view] + np.logaddexp(math.log(1 - UNKNOWN) + attack, math.log(UNKNOWN) + strange)
+    expected = weights.base[view] + np.logaddexp(
+        math.log(1 - UNKNOWN[view]) + attack, math.log(UNKNOWN[view]) + strange
+    )
     assert float(scores.fused[0]) == pytest.approx(max(expected, 0.0))
 
 
