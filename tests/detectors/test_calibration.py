@@ -72,7 +72,7 @@ def test_alerts_keep_the_promised_rate_with_late_lessons(
 def test_p_values_of_benign_actions_are_not_too_small(
     fleet: tuple[Bank, list[Scores], list[int], list[Features]], level: float, most: float
 ) -> None:
-    """The last level is far beyond the threshold; what is flagged is not learned, so there values are 11 times too small."""
+    """The last level is far beyond the threshold; what is flagged is not learned, so values are 11 times too small."""
     p = together(fleet[1], "p")
     p = p[~np.isnan(p)]
     assert len(p) > 50_000
