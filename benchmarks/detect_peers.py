@@ -7,19 +7,16 @@ agentnorm and theaios-agent-monitor are used as their authors intend (:mod:`benc
 from __future__ import annotations
 
 import json
-import os
 import statistics
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 from benchmarks.detect_ours import Sensor
 from benchmarks.detect_run import Aside, Run, Stopwatch, prequential
 from benchmarks.detect_stream import Output, Seen, Step
-from benchmarks.peer_environment import ROOT, NoPeers, PeerEnvironment, Say
+from benchmarks.peer_environment import ROOT, PeerEnvironment, Say
 from benchmarks.score import FOREST
 from detectors import detector_by_name, numeric_features
 
@@ -92,27 +89,11 @@ def run_foreign(role: str, steps: Iterable[Step], twins: Sequence[Sequence[Step]
     NoPeers
         If it cannot be installed, or does not run.
     """
-    ENVIRONMENT.install(say)
-    with tempfile.TemporaryDirectory() as directory, tempfile.TemporaryFile("w+") as told:
-        _tell(told, steps, twins)
-        told.seek(0)
-        try:
-            done = subprocess.run(
-                [str(ENVIRONMENT.python), "-m", "benchmarks.detect_peers_inside", role],
-                cwd=directory, env={**os.environ, "PYTHONPATH": str(ROOT)},  # some leave files where they run
-                stdin=told, stdout=subprocess.PIPE, check=True, timeout=RUN_S,
-            )  # fmt: skip
-        except (OSError, subprocess.SubprocessError) as error:
-            raise NoPeers(f"{role}: {type(error).__name__}") from error
-    answer = json.loads(done.stdout)
+    lines = (json.dumps(line) for line in _lines(steps, twins))
+    answer = ENVIRONMENT.ask("benchmarks.detect_peers_inside", role, lines=lines, timeout_s=RUN_S, say=say)
     asides = [Aside(scores, None) for scores in answer.pop("asides")]
     ((package, version),) = ENVIRONMENT.versions([role.replace("_", "-")]).items()
     return Run(asides=asides, note=f"{package} {version}. {NOTES[role]}", **answer)
-
-
-def _tell(told: TextIO, steps: Iterable[Step], twins: Iterable[Sequence[Step]]) -> None:
-    for line in _lines(steps, twins):
-        told.write(json.dumps(line) + "\n")
 
 
 def _lines(steps: Iterable[Step], twins: Iterable[Sequence[Step]]) -> Iterator[dict[str, Any]]:

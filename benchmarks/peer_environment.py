@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import venv
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 INSTALL_S: Final = 600.0
@@ -58,6 +60,33 @@ class PeerEnvironment(NamedTuple):
         except (OSError, subprocess.TimeoutExpired) as error:
             raise NoPeers(f"{type(error).__name__}; is there a package index?") from error
         stamp.write_text(wanted)
+
+    def ask(self, module: str, *arguments: str, lines: Iterable[str], timeout_s: float, say: Say) -> Any:
+        """Return the JSON that a module of ours prints when it runs among the peers; they are installed if need be.
+
+        Parameters
+        ----------
+        lines
+            What it reads from its standard input.
+
+        Raises
+        ------
+        NoPeers
+            If they cannot be installed, or it does not run.
+        """
+        self.install(say)
+        with tempfile.TemporaryDirectory() as directory, tempfile.TemporaryFile("w+") as told:
+            told.writelines(f"{line}\n" for line in lines)
+            told.seek(0)
+            try:
+                done = subprocess.run(
+                    [str(self.python), "-m", module, *arguments],
+                    cwd=directory, env={**os.environ, "PYTHONPATH": str(ROOT)},  # some leave files where they run
+                    stdin=told, stdout=subprocess.PIPE, check=True, timeout=timeout_s,
+                )  # fmt: skip
+            except (OSError, subprocess.SubprocessError) as error:
+                raise NoPeers(f"{' '.join([module, *arguments])}: {type(error).__name__}") from error
+        return json.loads(done.stdout)
 
     def versions(self, packages: Iterable[str]) -> dict[str, str]:
         """Return the installed versions by name."""

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import tempfile
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.peer_environment import ROOT, NoPeers, PeerEnvironment, Say
+from benchmarks.peer_environment import ROOT, PeerEnvironment, Say
 from benchmarks.runaway_streams import Event
 
 ENVIRONMENT: Final = PeerEnvironment(
@@ -34,21 +32,11 @@ def run_peer(
     NoPeers
         If it cannot be installed, or does not run.
     """
-    ENVIRONMENT.install(say)
-    with tempfile.TemporaryDirectory() as directory, tempfile.TemporaryFile("w+") as told:
-        told.write(json.dumps({"seeds": list(seeds), "agents": agents, "days": days}) + "\n")
-        for event in recorded:
-            told.write(json.dumps(_plain(event)) + "\n")
-        told.seek(0)
-        try:
-            done = subprocess.run(
-                [str(ENVIRONMENT.python), "-m", "benchmarks.runaway_peer_inside"],
-                cwd=directory, env={**os.environ, "PYTHONPATH": str(ROOT)},
-                stdin=told, stdout=subprocess.PIPE, check=True, timeout=RUN_S,
-            )  # fmt: skip
-        except (OSError, subprocess.SubprocessError) as error:
-            raise NoPeers(f"{PACKAGE}: {type(error).__name__}") from error
-    answer: dict[str, Any] = json.loads(done.stdout)
+    fleets = {"seeds": list(seeds), "agents": agents, "days": days}
+    lines = map(json.dumps, chain([fleets], map(_plain, recorded)))
+    answer: dict[str, Any] = ENVIRONMENT.ask(
+        "benchmarks.runaway_peer_inside", lines=lines, timeout_s=RUN_S, say=say
+    )
     (version,) = ENVIRONMENT.versions([PACKAGE]).values()
     return {**answer, "note": f"{PACKAGE} {version}. {NOTE}"}
 

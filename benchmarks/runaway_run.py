@@ -63,9 +63,8 @@ class Case(NamedTuple):
     """Whether its honest next day had an alert within as long a time as the scenario lasts."""
 
 
-def run_fleet(watch: Watch, seed: int, agents: int, days: int) -> tuple[Alarms, float, dict[str, list[Case]]]:
-    """Return alerts on honest work, over how many agent-days, and the cases by scenario."""
-    lives = make_lives(seed, agents, days)
+def run_fleet(watch: Watch, lives: Sequence[Life]) -> tuple[Alarms, dict[str, list[Case]]]:
+    """Return alerts on honest work, and the cases by scenario."""
     rhythms = {life.name: life.kind for life in lives}
     honest = Alarms()
     for event, kind in _taken(watch, merged(life.past() for life in lives)):
@@ -75,7 +74,7 @@ def run_fleet(watch: Watch, seed: int, agents: int, days: int) -> tuple[Alarms, 
         honest.note(event, rhythms[event.agent], kind)
     next_day = {agent: times[before.get(agent, 0) :] for agent, times in honest.times_s.items()}
     cases = {name: _cases(watch.fork(), lives, wrong, next_day) for name, wrong in SCENARIOS.items()}
-    return honest, float(agents * (days + 1)), cases
+    return honest, cases
 
 
 def _cases(
@@ -141,9 +140,10 @@ def figures(
     days_in_all, actions, alarmed = 0.0, 0, 0
     for seed in seeds:
         say(f"fleet {seed} ...")
-        honest, agent_days, found = run_fleet(make_watch(make_lives(seed, agents, days)), seed, agents, days)
+        lives = make_lives(seed, agents, days)
+        honest, found = run_fleet(make_watch(lives), lives)
         alerts += honest.alerts
-        days_in_all += agent_days
+        days_in_all += agents * (days + 1)
         actions, alarmed = actions + honest.actions, alarmed + honest.alarmed
         for name, more in found.items():
             cases[name] += more

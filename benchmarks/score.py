@@ -1,7 +1,7 @@
 """How fast actions are scored: ours, from a decoded action to its p-value, beside River's HalfSpaceTrees.
 
 Both see the same synthetic stream in the same process, in turns; each number is the median over the turns, on a clock
-of processor time. Ours covers everything from the decoded dictionary on: hashing, columns, six signals, calibration,
+of processor time. Ours covers everything from the decoded dictionary on: hashing, columns, signals, calibration,
 fusion, learning. River's covers `score_one` and `learn_one` on numbers prepared before: one forest an agent, 10 trees
 of height 8.
 

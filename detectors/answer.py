@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from detectors.compiler import kernel
-from detectors.layout import EXTERNAL, RATE, RHYTHM, SIZE, Row
+from detectors.layout import BEHAVING, EXTERNAL, RATE, RHYTHM, SIZE, Row
 from detectors.runaway import STEADY
 from detectors.tables import Table
 
@@ -24,6 +24,7 @@ def clear(out: Row) -> None:
     out["flagged"] = False
     out["state"] = CALIBRATING
     out["runaway"] = STEADY
+    out["view"] = BEHAVING
     for k in range(out["surprise"].shape[0]):
         out["surprise"][k] = math.nan
         out["signal_p"][k] = math.nan

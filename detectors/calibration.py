@@ -25,6 +25,7 @@ from detectors.compiler import kernel
 from detectors.layout import (
     BEHAVIOUR_SIGNALS,
     EVIDENCES,
+    FLOWING,
     FUSED_BINS,
     FUSED_COARSE,
     FUSED_OWN,
@@ -45,11 +46,10 @@ OWN_SHRINKAGE = 150.0 * UNIT
 """… and the trade's like a hundred and fifty of the agent's own."""
 SIGNAL_SHRINKAGE = 50.0 * UNIT
 """The fleet's p-value of a signal weighs like fifty surprises of the agent's own."""
+_NEW = EVIDENCES - len(VIEWS)  # the last kinds are those of new agents in the last views
 _LOWERED = 0.5  # an agent that never reached as much halves its p-value at most; ours
 _ENOUGH = 10 * UNIT  # exceedances below which the empirical tail is not trusted
-_LEAST_EXCESS = (
-    0.7  # nats; half of Fisher's sum has half a nat. Ours, between missed hijacks and false alerts
-)
+_LEAST_EXCESS = 0.7  # nats; half of Fisher's sum has 0.5. Ours, between missed hijacks and false alerts
 _FIT_EVERY = 64 * UNIT
 _EXTRAPOLATION = 1000.0
 """The fitted tail is followed to a thousandth of what one value among all would be. Evidence is close to a log
@@ -145,6 +145,21 @@ def trade_of(row: Row, fleet: Fleet) -> int:
 
 
 @kernel
+def kind_of(view: int, is_new: bool) -> int:
+    """Return which evidence an action is calibrated with.
+
+    What is new to an agent depends on its age, so without flow those that are new are compared with each other.
+    """
+    return view + _NEW if is_new and view != FLOWING else view
+
+
+@kernel
+def view_behind(kind: int) -> int:
+    """Return the view of a kind of evidence."""
+    return kind if kind < len(VIEWS) else kind - _NEW
+
+
+@kernel
 def known_kind(fleet: Fleet, kind: int, enough: int) -> int:
     """Return the kind of evidence to judge by: this one, or a better known one while it is unknown.
 
@@ -158,12 +173,6 @@ def known_kind(fleet: Fleet, kind: int, enough: int) -> int:
         if view_behind(other) <= view_behind(kind) and fleet.fused[other, 0] > fleet.fused[best, 0]:
             best = other
     return best
-
-
-@kernel
-def view_behind(kind: int) -> int:
-    """Return the view of a kind of evidence; the last kinds are those of new agents in the last views."""
-    return kind if kind < len(VIEWS) else kind - (EVIDENCES - len(VIEWS))
 
 
 @kernel

@@ -13,12 +13,20 @@ _UNKNOWN = 255  # a pending action's bin that was not known
 
 
 @kernel
-def previous_tool(row: Row, session: int) -> np.uint64:
-    """Return the tool that the session used last, 0 if it is not among the agent's latest."""
+def place_of(row: Row, session: int) -> int:
+    """Return where a session lies among the agent's latest, -1 if it is not there."""
     for i in range(SESSIONS):
         if row["sessions"][i] == session:
-            return np.uint64(row["session_tools"][i])
-    return np.uint64(0)
+            return i
+    return -1
+
+
+@kernel
+def previous_tool(row: Row, session: int) -> np.uint64:
+    """Return the tool that the session used last, 0 if it is not among the agent's latest."""
+    at = place_of(row, session)
+    none = np.uint64(0)  # unsigned like the tools, or a float would be compiled
+    return np.uint64(row["session_tools"][at]) if at >= 0 else none
 
 
 @kernel
@@ -53,27 +61,23 @@ def enter_session(row: Row, session: int, tool: np.uint64, suspected: int) -> No
 @kernel
 def steps_of(row: Row, session: int) -> int:
     """Return how many actions the session has taken, 255 at most; 0 if it is not among the agent's latest."""
-    for i in range(SESSIONS):
-        if row["sessions"][i] == session:
-            return int(row["session_steps"][i])
-    return 0
+    at = place_of(row, session)
+    return int(row["session_steps"][at]) if at >= 0 else 0
 
 
 @kernel
 def suspicion_of(row: Row, session: int) -> int:
     """Return how many further actions of the session teach nothing because one of it was flagged."""
-    for i in range(SESSIONS):
-        if row["sessions"][i] == session:
-            return int(row["suspicion"][i])
-    return 0
+    at = place_of(row, session)
+    return int(row["suspicion"][at]) if at >= 0 else 0
 
 
 @kernel
 def trust(row: Row, session: int) -> None:
     """Let the session teach again: people said that what was flagged is normal."""
-    for i in range(SESSIONS):
-        if row["sessions"][i] == session:
-            row["suspicion"][i] = 0
+    at = place_of(row, session)
+    if at >= 0:
+        row["suspicion"][at] = 0
 
 
 @kernel

@@ -34,7 +34,6 @@ from detectors.layout import (
     BEHAVING,
     BEHAVIOUR_SIGNALS,
     DECLARED,
-    EVIDENCES,
     EXTERNAL,
     FLOW,
     FLOW_CODES,
@@ -46,7 +45,6 @@ from detectors.layout import (
     SIGNALS,
     SOURCE,
     STEP,
-    VIEWS,
     Row,
 )
 from detectors.prior import Weights
@@ -61,7 +59,6 @@ _LN_KNOWN = np.log1p(-np.array(UNKNOWN))
 _LN_2 = math.log(2.0)
 _FLOWS = len(FLOW)
 _TIED = 1  # a number that only those know who followed the session
-_NEW = EVIDENCES - len(VIEWS)
 _MOST = FUSED_BINS * FUSED_WIDTH - 1e-6
 
 
@@ -71,15 +68,6 @@ def view_of(out: Row, flow: Table, words: int) -> int:
     if flow[_TIED] != FLOW_UNKNOWN:
         return FLOWING
     return DECLARED if words > 0 or not math.isnan(out["surprise"][SOURCE]) else BEHAVING
-
-
-@kernel
-def kind_of(view: int, is_new: bool) -> int:
-    """Return which evidence an action is calibrated with.
-
-    What is new to an agent depends on its age, so without flow those that are new are compared with each other.
-    """
-    return view + _NEW if is_new and view != FLOWING else view
 
 
 @kernel

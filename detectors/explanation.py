@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from detectors.evidence import shares
 from detectors.features import Features
 from detectors.layout import (
-    BEHAVING,
-    DECLARED,
     EXTERNAL,
     FLOW,
     FLOWING,
@@ -117,8 +115,7 @@ def _shares(scores: Scores, i: int, features: Features, weights: Weights) -> dic
     """Return the share of each reason: a signal's name, `FLOW_REASON`, or an external detector's column."""
     surprise = scores.surprise[i]
     newness = float(scores.observed[i, NOVELTY])
-    is_declared = bool(features.words) or any(source for _, _, source in features.args)
-    view = FLOWING if len(features.flow) == len(FLOW) else DECLARED if is_declared else BEHAVING
+    view = int(scores.view[i])
     by_name = shares(surprise, scores.signal_p[i], newness, features.flow, view, weights)
     found: dict[str | int, float] = {
         name: by_name[name]

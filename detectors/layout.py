@@ -216,6 +216,7 @@ def output_dtype(externals: int) -> np.dtype[np.void]:
             ("flagged", np.bool_),
             ("state", np.uint8),
             ("runaway", np.uint8),
+            ("view", np.uint8),
             ("arg", np.int8, (signals,)),
         ],
         align=True,

@@ -16,9 +16,7 @@ from detectors.layout import STATE_VERSION, Row, Rows
 from detectors.spill import Spill
 
 _HEADER = STATE_VERSION.to_bytes(2, "little")
-_LEAVING_SHARE = (
-    64  # when memory is full the least recent 1/64 of the agents leaves together: one pass, not many …
-)
+_LEAVING_SHARE = 64  # when memory is full the least recent 1/64 leaves together: one pass, not many …
 _LEAVING_MOST = 512  # … and no more than so many at once, lest an action wait for the disk
 
 
@@ -96,10 +94,9 @@ class Residents:
                 row = self.row(agents[position])
             rows.append(row)
         found = np.array(rows, np.int64)
-        self._last_seen[found] = np.arange(
-            self.clock + 1, self.clock + 1 + len(found)
-        )  # the last of equals stays
-        self.clock += len(found)
+        clock = self.clock + len(found)
+        self._last_seen[found] = np.arange(self.clock + 1, clock + 1)  # the last of equals stays
+        self.clock = clock
         return found
 
     def look(self, agent: int) -> Row | None:

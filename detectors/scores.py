@@ -36,6 +36,8 @@ class Scores(NamedTuple):
     """(n) evidence of an attack, nats from 0: the sum of the signals' weights (`detectors.evidence`)."""
     runaway: npt.NDArray[np.uint8]
     """(n) index into `RUNAWAY`: whether the agent runs away, which is no evidence of a hijack."""
+    view: npt.NDArray[np.uint8]
+    """(n) index into `layout.VIEWS`: how much was known of the action when its evidence was weighed."""
     surprise: _Floats
     """(n, K) nats; NaN if the signal was missing. External: standard deviations above the mean, 0 to 11.9."""
     signal_p: _Floats

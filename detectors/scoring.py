@@ -18,6 +18,7 @@ from detectors.answer import CALIBRATING, clear, tell, to_nats
 from detectors.calibration import (
     calibrate,
     evidence_p,
+    kind_of,
     known_kind,
     learn_evidence,
     learn_scores,
@@ -33,7 +34,7 @@ from detectors.context import (
     suspicion_of,
     trust,
 )
-from detectors.evidence import kind_of, view_of, weigh
+from detectors.evidence import view_of, weigh
 from detectors.layout import (
     EXTERNAL,
     FUSED_WIDTH,
@@ -61,7 +62,7 @@ from detectors.trades import learn_trade_of
 RECALIBRATING, CALIBRATED, BORROWED = range(1, 4)
 PAUSE, LOOK, SCORE = -2, -1, 0
 
-_LEAST_SPAN_S = 3600.0
+_LEAST_SPAN_S = 3600.0  # an agent's pace is taken from no shorter time: its first actions would say anything
 _DAY_S = 86_400.0
 _SOFTER = 3  # a new version: what was learned keeps an eighth of its weight
 _STRICTER = 10.0  # while recalibrating a p-value has to be ten times lower to be flagged
@@ -294,6 +295,7 @@ def one(
         score_external(row, out, column, batch.external[i, column])
     calibrate(row, fleet, out)
     view = view_of(out, batch.flow[i], last_word - first_word)
+    out["view"] = view
     kind = kind_of(view, row["learned"] < rules.min_actions)
     out["fused"] = weigh(out, batch.flow[i], steps_of(row, session), view, weights)
     judged_by = known_kind(fleet, kind, rules.fleet_half)

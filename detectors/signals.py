@@ -158,9 +158,7 @@ def kind(row: Row, fleet: Fleet, out: Row, subject: int, outcome: int, worst: fl
 @kernel
 def level(own: Table, peers: Table, out: Row, signal: int, first: int, last: int) -> None:
     """Score a quantity by how often it was in the bins first to last: as extreme as now, or more so."""
-    seen = of = peer_seen = peer_of = (
-        0  # integers: their sum does not depend on the order, so lanes may share it
-    )
+    seen = of = peer_seen = peer_of = 0  # integers: no sum depends on the order, so lanes may share it
     for i in range(own.shape[0]):
         own_here = int(own[i])
         peers_here = int(peers[i])

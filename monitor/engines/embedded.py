@@ -43,7 +43,7 @@ log = logging.getLogger("killcord.engine")
 MAX_ENTRY_ACTIONS = 1000
 """Larger batches are cut into entries of this size: the event loop is never held for longer than one takes."""
 
-FORMAT = 2
+FORMAT = 3
 """Version of a checkpoint's state but for the models, which have their own. Raise it when any `dump` changes."""
 
 _STOP = Record(b"", 0)
@@ -353,8 +353,7 @@ class EmbeddedEngine:
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         state = checkpoint.state
-        if "spill" in state:  # not in those of earlier versions
-            self._spill.restore(state["spill"])
+        self._spill.restore(state["spill"])
         self.pipeline.restore(state["pipeline"])
         self._seen.restore(state["seen"])
         self.actions, self.alerts, self.seq = state["actions"], state["alerts"], checkpoint.seq

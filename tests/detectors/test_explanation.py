@@ -5,7 +5,7 @@ import pytest
 
 from detectors import Bank, Features, Reason, Scores, Settings, Subject, explain, runaway_reason
 from detectors.explanation import one_in
-from detectors.layout import FLOW
+from detectors.layout import FLOW, RHYTHM
 from detectors.prior import shipped_prior
 from tests.detectors.streams import HASHER, benign, hijacked, numbers, steps
 
@@ -97,6 +97,23 @@ def test_a_burst_is_told_with_what_is_usual() -> None:
     told = runaway_reason(scores, hasty, Subject("poll"))
     assert told.signal == "rate"
     assert told.expected.startswith("usually about 6;")
+
+
+def test_haste_is_told_with_what_is_usual_where_a_prior_counts_it() -> None:
+    blind = shipped_prior()
+    learned = np.zeros_like(blind.learned)
+    learned[:, RHYTHM, -4:] = 5.0
+    weights = blind._replace(learned=learned)
+    bank = Bank(Settings(min_actions=40, fleet_min_actions=200), prior=weights)
+    action = {"tool": "poll", "args": {}, "session": "s", "version": None, "provenance": None}
+    for i in range(400):
+        bank.step([1, 2, 3], [HASHER.features(ts_s=1e9 + 600.0 * i, **action)] * 3)
+    hasty = HASHER.features(ts_s=1e9 + 600.0 * 399 + 0.5, **action)
+    told = explain(bank.step([1], [hasty]), 0, hasty, Subject("poll"), weights)[0]
+    assert told.signal == "rhythm"
+    assert told.sentence.startswith(
+        "Called 500 ms after the agent's previous action, usually about 8.74 min; "
+    )
 
 
 def test_external_detectors_are_named() -> None:
