@@ -1,16 +1,17 @@
 """Online models of what each agent normally does: pure numbers, no I/O."""
 
 from detectors.bank import Bank, warm_up
-from detectors.explanation import Reason, Subject, explain, runaway_reason
+from detectors.explanation import Reason, Subject, change_reason, explain, runaway_reason
 from detectors.features import MAX_ARGS, Features, Hasher
 from detectors.layout import STATE_VERSION
 from detectors.prior import Weights, load_prior
 from detectors.river_by_name import detector_by_name, numeric_features
-from detectors.scores import RUNAWAY, STATES, Calibration, Scores
+from detectors.scores import CHANGES, RUNAWAY, STATES, Calibration, Scores
 from detectors.settings import Settings
 from detectors.spill import MemorySpill, Spill
 
 __all__ = [
+    "CHANGES",
     "MAX_ARGS",
     "RUNAWAY",
     "STATES",
@@ -26,6 +27,7 @@ __all__ = [
     "Spill",
     "Subject",
     "Weights",
+    "change_reason",
     "detector_by_name",
     "explain",
     "load_prior",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from detectors.change import SAME
 from detectors.compiler import kernel
 from detectors.layout import BEHAVING, EXTERNAL, RATE, RHYTHM, SIZE, Row
 from detectors.runaway import STEADY
@@ -24,6 +25,7 @@ def clear(out: Row) -> None:
     out["flagged"] = False
     out["state"] = CALIBRATING
     out["runaway"] = STEADY
+    out["change"] = SAME
     out["view"] = BEHAVING
     for k in range(out["surprise"].shape[0]):
         out["surprise"][k] = math.nan

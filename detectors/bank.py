@@ -159,7 +159,7 @@ class Bank:
         at = 0
         while at < len(own):
             at = scoring.run(self._rows, self._fleet, batch, self._rules, self._weights, own, mode, at)
-            if on_flag and (own[at - 1]["flagged"] or own[at - 1]["runaway"]):
+            if on_flag and (own[at - 1]["flagged"] or own[at - 1]["runaway"] or own[at - 1]["change"]):
                 on_flag(first + at - 1, _scores(results))
 
     def learn(self, agents: Sequence[int], features: Sequence[Features], weight: float) -> None:

@@ -91,11 +91,8 @@ def add(tails: Table, position: int, weight: int, limit: int, block: int) -> Non
 
 @kernel
 def reached(tails: Table, fused: float) -> float:
-    """Return the weight of the values at least as high; within a bin they are taken to lie evenly."""
-    position = fused_bin(fused)
-    beyond = float(tails[position + 1]) if position + 1 < FUSED_BINS else 0.0
-    inside = min(1.0, fused / FUSED_WIDTH - position)
-    return float(tails[position]) - inside * (float(tails[position]) - beyond)
+    """Return the weight of the values at least as high, those in the same bin included."""
+    return float(tails[fused_bin(fused)])
 
 
 @kernel

@@ -23,7 +23,7 @@ from detectors.layout import (
     TRANSITION,
 )
 from detectors.prior import Weights, shipped_prior
-from detectors.scores import RUNAWAY, Scores
+from detectors.scores import CHANGES, RUNAWAY, Scores
 
 _MATTERS_P = 0.1  # signals above this p-value say nothing worth an analyst's time …
 _MATTERS = 0.3  # … nor do shares of the evidence below this many nats
@@ -109,6 +109,23 @@ def runaway_reason(scores: Scores, i: int, subject: Subject) -> Reason:
         return Reason("hour", "awake now", "never near this hour", 1.0, f"{sentence}.")
     observed, expected, sentence = _rate(scores, i, subject)
     return Reason("rate", observed, expected, 1.0, f"{sentence}; several times the pace of any earlier day.")
+
+
+def change_reason(scores: Scores, i: int) -> Reason:
+    """Return why people are told that action `i` shows a change of its agent (`Scores.change`)."""
+    if CHANGES[scores.change[i]] == "moved":
+        sentence = (
+            "Day after day the agent's mix of tools moved on, and is far from what it was. Small steps in one "
+            "direction are also how a model is taught that an attack is normal"
+        )
+        return Reason(
+            "drift", "a mix of tools that moves one way", "one that goes back and forth", 1.0, f"{sentence}."
+        )
+    sentence = (
+        "For many sessions most of what the agent did was rare for it: it has changed. Flagged actions of its wait for "
+        "a verdict, so its model stays as it is"
+    )
+    return Reason("change", "rare actions, session after session", "the usual ones", 1.0, f"{sentence}.")
 
 
 def _shares(scores: Scores, i: int, features: Features, weights: Weights) -> dict[str | int, float]:

@@ -82,7 +82,7 @@ EVIDENCES = 5
 to whom everything is new because they are."""
 
 NOVEL_KINDS = 3  # known to the agent, known only to peers, new to all
-STATE_VERSION = 4
+STATE_VERSION = 5
 """Raised with every change that makes stored models mean something else; exported rows carry it."""
 
 
@@ -123,13 +123,18 @@ def row_dtype(externals: int) -> np.dtype[np.void]:
         ("rhythm", np.uint16, (GAP_BINS,)),
         ("pace", np.uint16, (RATE_BINS,)),
         ("hours", np.uint16, (HOURS,)),
+        ("capital", np.uint16, (BEHAVIOUR_SIGNALS,)),
+        ("looked_day", np.uint16),
         ("profile", np.uint8, (PROFILE,)),
+        ("baseline", np.uint8, (PROFILE,)),
         ("tails", np.uint16, (BEHAVIOUR_SIGNALS, SCORE_OWN)),
         ("fused", np.uint16, (len(VIEWS), FUSED_OWN)),
         ("pending_bins", np.uint8, (PENDING, 2)),
         ("suspicion", np.uint8, (SESSIONS,)),
         ("session_steps", np.uint8, (SESSIONS,)),
         ("trade", np.uint8),
+        ("moved", np.uint8),
+        ("looks", np.uint8),
     ]
     # Larger fields come first, so all are aligned. What is left to the next multiple of eight gets a name: unnamed
     # padding is not copied, and equal models would differ in their bytes.
@@ -216,6 +221,7 @@ def output_dtype(externals: int) -> np.dtype[np.void]:
             ("flagged", np.bool_),
             ("state", np.uint8),
             ("runaway", np.uint8),
+            ("change", np.uint8),
             ("view", np.uint8),
             ("arg", np.int8, (signals,)),
         ],

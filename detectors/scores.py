@@ -13,6 +13,9 @@ STATES = ("calibrating", "recalibrating", "calibrated", "borrowed")
 RUNAWAY = ("", "haste", "odd_hour")
 """Names of `Scores.runaway`'s codes."""
 
+CHANGES = ("", "changed", "changed_unjudged", "moved")
+"""Names of `Scores.change`'s codes."""
+
 _Floats = npt.NDArray[np.float64]
 
 
@@ -36,6 +39,8 @@ class Scores(NamedTuple):
     """(n) evidence of an attack, nats from 0: the sum of the signals' weights (`detectors.evidence`)."""
     runaway: npt.NDArray[np.uint8]
     """(n) index into `RUNAWAY`: whether the agent runs away, which is no evidence of a hijack."""
+    change: npt.NDArray[np.uint8]
+    """(n) index into `CHANGES`: whether the agent has changed with this action (`detectors.change`)."""
     view: npt.NDArray[np.uint8]
     """(n) index into `layout.VIEWS`: how much was known of the action when its evidence was weighed."""
     surprise: _Floats

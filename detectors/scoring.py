@@ -23,6 +23,7 @@ from detectors.calibration import (
     learn_evidence,
     learn_scores,
 )
+from detectors.change import NEVER, SAME, change, rest, soften
 from detectors.compiler import entry, kernel
 from detectors.context import (
     enter_session,
@@ -56,7 +57,7 @@ from detectors.signals import (
     pace_bin,
     size_bin,
 )
-from detectors.tables import Table, combine, shrink
+from detectors.tables import Table, combine
 from detectors.trades import learn_trade_of
 
 RECALIBRATING, CALIBRATED, BORROWED = range(1, 4)
@@ -64,7 +65,6 @@ PAUSE, LOOK, SCORE = -2, -1, 0
 
 _LEAST_SPAN_S = 3600.0  # an agent's pace is taken from no shorter time: its first actions would say anything
 _DAY_S = 86_400.0
-_SOFTER = 3  # a new version: what was learned keeps an eighth of its weight
 _STRICTER = 10.0  # while recalibrating a p-value has to be ten times lower to be flagged
 _CREDIT = 3.0  # flagged scores an agent may add to the fleet's calibration, as a multiple of the alert budget
 _Z_MAX = 11.9
@@ -129,13 +129,8 @@ def note_version(row: Row, version: int, rules: Rules) -> None:
         at -= 1
     versions[0] = version
     if is_change and row["learned"] >= rules.min_actions and row["recalibrating"] == 0:
-        row["recalibrating"] = rules.recalibration
-        shrink(row["pair_counts"], _SOFTER)
-        shrink(row["slot_counts"], _SOFTER)
-        shrink(row["rhythm"], _SOFTER)
-        shrink(row["pace"], _SOFTER)
-        shrink(row["tails"], 16)
-        shrink(row["fused"], 16)  # old scores say nothing about the new version: begin again from the peers'
+        soften(row, rules.recalibration)
+        rest(row, NEVER)  # another version may well use other tools
 
 
 @kernel
@@ -307,6 +302,9 @@ def one(
         )
     if mode == LOOK:
         return
+    if not is_late and out["state"] == CALIBRATED:
+        steps = steps_of(row, session) + 1
+        out["change"] = change(row, out, session, steps, session == _NO_SESSION, ts_s, rules.recalibration)
     suspected = 0 if session == _NO_SESSION else suspicion_of(row, session)
     if out["flagged"]:
         remember(row, fingerprint(batch, i), previous, gap, pace)
@@ -351,8 +349,8 @@ def run(
     rows, fleet, batch, rules, weights, results
         Models, actions, settings, the prior, and one output an action.
     mode
-        `SCORE`: score, judge and learn new actions. `PAUSE`: the same, up to and with the first that is flagged or runs
-        away.
+        `SCORE`: score, judge and learn new actions. `PAUSE`: the same, up to and with the first that is flagged, runs
+        away or shows a change.
         `LOOK`: score and judge only, as if each came next. 1 to `UNIT`: teach formerly flagged actions with this
         weight. Their context (previous tool, gap, rate) is used if the agent's row still has it; if more than six
         were flagged since, only what the action itself shows is learned: tool, arguments, sources, size.
@@ -366,6 +364,8 @@ def run(
     """
     for i in range(start, batch.rows.shape[0]):
         one(rows, fleet, batch, rules, weights, results, SCORE if mode == PAUSE else mode, i)
-        if mode == PAUSE and (results[i]["flagged"] or results[i]["runaway"] != STEADY):
+        if mode == PAUSE and (
+            results[i]["flagged"] or results[i]["runaway"] != STEADY or results[i]["change"] != SAME
+        ):
             return i + 1
     return int(batch.rows.shape[0])

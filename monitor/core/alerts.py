@@ -18,6 +18,7 @@ Severity = Literal["low", "medium", "high", "critical"]
 Verdict = Literal[
     "anomalous",
     "malfunction",
+    "drift",
     "blast_radius",
     "kill_refused",
     "store_damaged",
@@ -48,9 +49,9 @@ class ResponseTaken(msgspec.Struct, frozen=True):
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """One strange action, an agent that does not work, or something wrong with the kill switch: the verdict says which.
+    """One strange action, an agent that does not work or has changed, or something wrong with the kill switch.
 
-    `p` is the action's calibrated p-value, `threshold_p` the one that the alert budget allows.
+    The verdict says which. `p` is the action's calibrated p-value, `threshold_p` the one that the alert budget allows.
     """
 
     id: str

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from detectors import (
+    CHANGES,
     STATES,
     Bank,
     Calibration,
@@ -23,6 +24,7 @@ from detectors import (
     Settings,
     Spill,
     Weights,
+    change_reason,
     explain,
     runaway_reason,
 )
@@ -214,7 +216,7 @@ class Pipeline:
                     reason = ReasonText(
                         finding.kind, str(finding.times), "fewer", 1.0, f"{finding.sentence}."
                     )
-                    self._malfunction(action, first_seq + i, reason, outcomes)
+                    self._tell(action, first_seq + i, "malfunction", reason, outcomes)
             outcomes.evidence.extend(scores.fused[noted:end].tolist())
             noted = end
 
@@ -222,7 +224,13 @@ class Pipeline:
             note(scores, i + 1)
             if scores.runaway[i]:
                 about = runaway_reason(scores, i, subject(actions[i], self._words, self._river.names))
-                self._malfunction(actions[i], first_seq + i, _text(about), outcomes)
+                self._tell(actions[i], first_seq + i, "malfunction", _text(about), outcomes)
+            if CHANGES[scores.change[i]] not in (
+                "",
+                "changed",
+            ):  # a change point is seen by its recalibration
+                reason = _text(change_reason(scores, i))
+                self._tell(actions[i], first_seq + i, "drift", reason, outcomes)
             if not scores.flagged[i]:
                 return
             self._alert(actions[i], scores, i, now_s, first_seq + i, outcomes)
@@ -266,19 +274,19 @@ class Pipeline:
             self._stopped[action.agent_id] = request.change_id
             outcomes.requests.append(request)
 
-    def _malfunction(self, action: Observation, seq: int, reason: ReasonText, outcomes: Outcomes) -> None:
-        """Tell people of an agent that does not work; nothing is stopped for that."""
+    def _tell(
+        self, action: Observation, seq: int, verdict: Verdict, reason: ReasonText, outcomes: Outcomes
+    ) -> None:
+        """Tell people of an agent that does not work or has changed; nothing is stopped for that."""
         self.inventory.note_alert(action.agent_id)
         taken = ResponseTaken(
             self._config.mode,
             "alert",
             "none" if self._config.mode == "observe" else "alert",
-            "a malfunction is for its owner to mend: nothing is stopped",
+            f"a {verdict} is for its owner to look at: nothing is stopped",
         )
         outcomes.alerts.append(
-            _plain_alert(
-                action, seq, "malfunction", "low", reason.sentence, taken, (reason,), kind=reason.signal
-            )
+            _plain_alert(action, seq, verdict, "low", reason.sentence, taken, (reason,), kind=reason.signal)
         )
 
     def _request(self, action: Observation, alert: Alert, level: Level, now_s: float) -> RevocationRequest:

@@ -17,6 +17,7 @@ export function severityWords(severity) {
 const VERDICT = {
   anomalous: "strange for this agent",
   malfunction: "looks broken",
+  drift: "has changed",
   blast_radius: "blast-radius guard",
   break_glass: "break-glass was used",
   drill_failed: "kill drill failed",
