@@ -271,8 +271,8 @@ def _novelty(scores: Scores, i: int, subject: Subject) -> _Words:
     outcome = int(scores.observed[i, NOVELTY])
     observed = (
         "known to this agent",
-        "known to peers, new to this agent",
-        "new to this agent and all its peers",
+        "known to peers, not to this agent",
+        "known neither to this agent nor to its peers",
     )[outcome]
     counts = _counts(scores, i, NOVELTY)
     return (

@@ -3,8 +3,9 @@
 Theory of operation. Each action is scored against what was known before it. Its scores become a p-value. It
 is flagged if the p-value is below what the operator's alert budget allows. It teaches the models unless it
 was flagged, came soon after a flagged one in the same session, or the caller forbids: a hijacked session holds
-harmless-looking actions too, and learning those would make the rest look normal. What merely *happened*
-(previous tool, time, rate, version) moves on either way. Nothing depends on how a stream is cut into batches.
+harmless-looking actions too, and learning those would make the rest look normal. What is merely unusual teaches weakly.
+What *happened* (previous tool, time, rate, version) moves on either way. Nothing depends on how a stream is cut into
+batches.
 """
 
 from __future__ import annotations
@@ -65,6 +66,10 @@ PAUSE, LOOK, SCORE = -2, -1, 0
 
 _LEAST_SPAN_S = 3600.0  # an agent's pace is taken from no shorter time: its first actions would say anything
 _DAY_S = 86_400.0
+_UNUSUAL_P = (
+    0.05  # what is so strange teaches weakly though it is not flagged: it may be an attack that goes unseen …
+)
+_WEAK = UNIT // 4  # … and would make the next one look normal; ours, chosen on recorded agents
 _STRICTER = 10.0  # while recalibrating a p-value has to be ten times lower to be flagged
 _CREDIT = 3.0  # flagged scores an agent may add to the fleet's calibration, as a multiple of the alert budget
 _Z_MAX = 11.9
@@ -313,7 +318,8 @@ def one(
             learn_calibration(row, fleet, out, kind, judged_by, rules, UNIT, False, True)
     elif batch.teach[i] and (is_late or suspected == 0):
         learn_calibration(row, fleet, out, kind, judged_by, rules, weight, True, not is_late)
-        learn(row, fleet, tool, previous, size, gap, pace, batch.args, first, last, weight)
+        taught = _WEAK if not is_late and out["p"] <= _UNUSUAL_P else weight
+        learn(row, fleet, tool, previous, size, gap, pace, batch.args, first, last, taught)
         learn_fit(fleet, tool, batch.words, first_word, last_word, weight)
         for column in range(batch.external.shape[1]):
             learn_external(row, column, batch.external[i, column])

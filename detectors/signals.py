@@ -284,7 +284,10 @@ def learn(
     last: int,
     weight: int,
 ) -> None:
-    """Teach one action to the agent's model and the fleet's; `weight` is in `UNIT`, the rest as above."""
+    """Teach one action to the agent's model and the fleet's; `weight` is in `UNIT`, the rest as above.
+
+    A weak lesson makes no value known: one sight of an attacker's address must not be enough.
+    """
     if previous >= 0:
         learn_pair(row, fleet, TRANSITION, previous, tool, weight)
     learn_pair(row, fleet, TOOL, _ALWAYS, tool, weight)
@@ -299,7 +302,8 @@ def learn(
         outcome = novelty(row, fleet, value)
         bump_slot(row["slot_keys"], row["slot_counts"], subject, outcome, weight, _LIMIT_AGENT)
         bump_slot(fleet.slot_keys, fleet.slot_counts, subject, outcome, weight, _LIMIT_FLEET)
-        keep(row["values"], value, weight >= UNIT)
-        keep(fleet.values, value, weight >= UNIT)
+        if weight >= UNIT:
+            keep(row["values"], value)
+            keep(fleet.values, value)
         if args[i, 2] != 0:
             learn_pair(row, fleet, SOURCE, subject, args[i, 2], weight)

@@ -134,14 +134,10 @@ def knows(values: Table, key: int) -> bool:
 
 
 @routine
-def keep(values: Table, key: int, firm: bool) -> None:
-    """Remember a value as the most recent of its set; if not firm, as the first to be forgotten again."""
+def keep(values: Table, key: int) -> None:
+    """Remember a value as the most recent of its set."""
     home = (key * values.shape[0]) >> 32
     way = find(values, home, key)
-    if not firm:
-        if way < 0:
-            values[home, WAYS - 1] = key
-        return
     last = way if way >= 0 else WAYS - 1
     for i in range(WAYS - 1, 0, -1):  # all of them, moved or not: where it lies is a guess for the processor
         values[home, i] = values[home, i - 1] if i <= last else values[home, i]

@@ -221,6 +221,20 @@ def test_a_weight_that_is_no_quarter_is_refused(weight: float) -> None:
         Bank(QUICK).learn([], [], weight)
 
 
+def test_an_unusual_action_that_is_not_flagged_teaches_weakly_and_makes_no_value_known(
+    stream: tuple[list[int], list[Features]],
+) -> None:
+    tolerant = Settings(min_actions=40, fleet_min_actions=200, alerts_per_agent_day=1e-9)
+    bank = Bank(tolerant)
+    steps(bank, *stream)
+    strange = attack(stream)
+    first, second = (bank.step([2], [strange]) for _ in range(2))
+    assert first.p[0] <= 0.05
+    assert not first.flagged[0]
+    assert second.seen[0, TOOL] - first.seen[0, TOOL] == 0.25
+    assert second.observed[0, 1] == 2  # the recipient is as new as before
+
+
 def test_what_may_not_teach_is_scored_but_not_learned(stream: tuple[list[int], list[Features]]) -> None:
     bank = calibrated(stream)
     before = bank.calibration(1).seen

@@ -80,21 +80,10 @@ def test_kinds_sum_over_the_outcomes_of_one_context(seen: list[tuple[int, int]])
 def test_the_latest_eight_values_of_a_set_are_known(keys: list[int]) -> None:
     values = np.zeros((1, WAYS), np.uint32)
     for key in keys:
-        keep(values, key, True)
+        keep(values, key)
     latest = list(dict.fromkeys(reversed(keys)))[:WAYS]
     assert [int(value) for value in values[0] if value] == latest
     assert all(knows(values, key) for key in latest)
-
-
-def test_a_weakly_learned_value_is_the_first_to_be_forgotten() -> None:
-    values = np.zeros((1, WAYS), np.uint32)
-    for key in range(1, WAYS):
-        keep(values, key, True)
-    keep(values, 50, False)
-    assert knows(values, 50)
-    keep(values, 60, True)
-    assert not knows(values, 50)
-    assert all(knows(values, key) for key in range(1, WAYS))
 
 
 @settings(deadline=None)  # the first call compiles
