@@ -27,6 +27,7 @@ from tests.monitor.daemons import FAST_CONFIG, RunningDaemon
 AGENTS = [f"agent-{number}" for number in range(6)]
 TOOLS = ["open_ticket", "read_customer", "search_docs", "reply"]
 START_S = 1_795_000_000.0
+WARM = 4200  # honest actions after which a single blatant one is beyond the kill budget
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def last_seq(daemon: RunningDaemon) -> int:
 
 def test_a_hijacked_agent_is_alerted_and_refused_by_its_guard(daemon: RunningDaemon) -> None:
     with Guard.connect(daemon.redis_url, name="point-1") as guard:
-        daemon.send(habits(2400))
+        daemon.send(habits(WARM))
         guard.check(agent=AGENTS[0])
         daemon.send([hijacked(0)])
         daemon.wait_for(lambda: _is_revoked(guard, AGENTS[0]), "the automatic kill")
@@ -107,7 +108,7 @@ def test_a_hijacked_agent_is_alerted_and_refused_by_its_guard(daemon: RunningDae
 
 def test_kill_9_in_the_middle_of_a_stream_loses_nothing_acknowledged(tmp_path: Path) -> None:
     rng = random.Random(7)
-    stream = [*habits(3000), hijacked(0), *habits(3000, first=3000)]
+    stream = [*habits(WARM), hijacked(0), *habits(3000, first=WARM)]
     acknowledged = 0
     with RunningDaemon(tmp_path / "state") as daemon:
         position = 0
@@ -219,8 +220,8 @@ def test_the_store_dying_during_a_kill_neither_loses_nor_invents_it(daemon: Runn
 
 
 def test_an_automatic_kill_waits_for_a_store_that_is_away(daemon: RunningDaemon) -> None:
-    daemon.send(habits(2400))
-    daemon.wait_until_scored(2400)
+    daemon.send(habits(WARM))
+    daemon.wait_until_scored(WARM)
     store_pid = _store_pid(daemon)
     os.kill(store_pid, signal.SIGSTOP)
     try:
