@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from killswitch import Change, Revocation, Target
 from killswitch.revocations import Request
 from killswitch.revocations import apply as applied
-from monitor.config import Config
+from monitor.config import Config, parse_config
 from monitor.core import pipeline as module
 from monitor.core.alerts import alert_id, change_id
 from monitor.core.pipeline import Outcomes, Pipeline, RevocationRequest
-from monitor.intake.action import Action, parse_action
+from monitor.intake.action import Action, action_from_fields, parse_action
 from monitor.intake.observation import Observation
 from monitor.record.checkpoint import decode_state, encode_state
+from tests.detectors.test_change import RISING, days
 from tests.monitor.streams import (
     ENFORCE,
     PACE_S,
@@ -422,3 +423,25 @@ def test_whatever_an_agent_writes_its_kill_stays_valid_and_its_alert_readable() 
     for text in (alert.title, *(reason.sentence for reason in alert.reasons)):
         assert text.isprintable()
         assert len(text) < 1500
+
+
+# -- drift ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_baseline_that_is_moved_in_small_steps_is_told_of_and_stops_nobody() -> None:
+    pipeline = Pipeline(parse_config('[response]\nmode = "enforce"'))
+    actions = [
+        action_from_fields({**took, "ts": took.pop("ts_s"), "session_id": took.pop("session"), "id": f"d-{number}",
+                            "agent_version": took.pop("version"), "agent_id": "agent-0"})
+        for number, took in enumerate(days(RISING))
+    ]  # fmt: skip
+    alerts, requests = [], []
+    for first in range(0, len(actions), 200):
+        day = actions[first : first + 200]
+        outcomes = pipeline.step(observed(*day), day[-1].ts)
+        alerts += [alert for alert in outcomes.alerts if alert.verdict == "drift"]
+        requests += outcomes.requests
+    assert alerts
+    assert {alert.response.taken for alert in alerts} == {"alert"}
+    assert {alert.reasons[0].signal for alert in alerts} <= {"drift", "change"}
+    assert requests == []
