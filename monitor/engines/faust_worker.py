@@ -286,9 +286,12 @@ async def _end_of(app: Any, over: asyncio.Future[None]) -> BaseException | None:
 
 async def _stop(app: Any) -> None:
     """Stop Faust, which commits what is acknowledged; without the broker that fails, and the records come again."""
-    try:
-        await asyncio.wait_for(app.stop(), STOP_TIMEOUT_S)
-    except Exception as error:  # Faust's own or the client's, of any kind: we end anyway
+    stopping = asyncio.ensure_future(app.stop())
+    await asyncio.wait({stopping}, timeout=STOP_TIMEOUT_S)  # `wait_for` would wait for its cancellation, too
+    if not stopping.done():
+        log.warning("Faust did not stop within %g s", STOP_TIMEOUT_S)
+        stopping.cancel()
+    elif error := stopping.exception():  # Faust's own or the client's, of any kind: we end anyway
         log.warning("Faust did not stop cleanly: %r", error)
 
 
