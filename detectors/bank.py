@@ -119,8 +119,8 @@ class Bank:
             (n, externals) scores of foreign detectors made before they learned the action, higher is
             stranger; NaN where missing. None: all missing.
         on_flag
-            Called with the index of each action that is flagged or runs away and the scores so far, before the next
-            action is taken.
+            Called with the index of each action that is flagged, runs away or shows a change and the scores so far,
+            before the next action is taken.
 
         Raises
         ------
@@ -170,18 +170,19 @@ class Bank:
         agents, features
             As for `step`. Agents that have no model any more are skipped.
         weight
-            1.0 for a dismissed alert, 0.25 for one that nobody judged in time. A confirmed one is never
-            taught.
+            1.0 for a dismissed alert, 0.25 for one that nobody judged in time, 0.0 for a confirmed one: it teaches
+            nothing, and waits no longer.
 
         Raises
         ------
         ValueError
-            If the weight is not a multiple of a quarter between 0.25 and 1, or the lengths differ.
+            If the weight is not a multiple of a quarter between 0 and 1, or the lengths differ.
 
         """
         units = round(weight * UNIT)
-        if units != weight * UNIT or not 1 <= units <= UNIT:
-            raise ValueError("weight must be 0.25, 0.5, 0.75 or 1.0")
+        if units != weight * UNIT or not 0 <= units <= UNIT:
+            raise ValueError("weight must be 0.0, 0.25, 0.5, 0.75 or 1.0")
+        mode = units or scoring.SETTLE
         if len(agents) != len(features):
             raise ValueError("agents and features must have one entry an action")
         known = [(a, f) for a, f in zip(agents, features, strict=True) if a in self]
@@ -196,7 +197,7 @@ class Bank:
                 np.full((n, self.settings.externals), np.nan),
             )
             results = np.zeros(n, self._output)
-            scoring.run(self._rows, self._fleet, batch, self._rules, self._weights, results, units, 0)
+            scoring.run(self._rows, self._fleet, batch, self._rules, self._weights, results, mode, 0)
             taught += n
 
     def calibration(self, agent: int) -> Calibration:

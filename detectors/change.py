@@ -59,6 +59,7 @@ _FORGOTTEN = 16
 _LONG = 128  # actions from which on a session is taken to be without end …
 _EVERY = 32  # … where every so many-th action is bet on
 _KNOWN = 50 * UNIT  # surprises of its own that an agent needs before anything is bet
+_MOST_CAPITAL = 0xFFFF
 _DAY_S = 86_400.0
 _DAYS = 0xFFFF
 
@@ -72,9 +73,8 @@ def soften(row: Row, actions: int) -> None:
     shrink(row["rhythm"], _SOFTER)
     shrink(row["pace"], _SOFTER)
     shrink(row["profile"], _SOFTER)
-    shrink(
-        row["tails"], _FORGOTTEN
-    )  # old scores say nothing about the new version: begin again from the peers'
+    # Old scores say nothing about what comes now: begin again from the peers'.
+    shrink(row["tails"], _FORGOTTEN)
     shrink(row["fused"], _FORGOTTEN)
 
 
@@ -103,7 +103,10 @@ def bet(row: Row, out: Row) -> bool:
         if not math.isnan(out["surprise"][k]) and tails[0] >= _KNOWN:
             p = middle(tails, score_bin(out["surprise"][k]) // SCORE_COARSE)
             won = math.log1p(STAKE * (1.0 - 2.0 * p))
-            row["capital"][k] = max(0, int(row["capital"][k]) + math.floor(1000.0 * won + 0.5))
+            capital = int(row["capital"][k]) + math.floor(1000.0 * won + 0.5)
+            row["capital"][k] = min(
+                max(0, capital), _MOST_CAPITAL
+            )  # a row may come from elsewhere and hold anything
         whole += math.exp(0.001 * row["capital"][k]) / BEHAVIOUR_SIGNALS
     if whole < CAPITAL:
         return False

@@ -62,14 +62,14 @@ from detectors.tables import Table, combine
 from detectors.trades import learn_trade_of
 
 RECALIBRATING, CALIBRATED, BORROWED = range(1, 4)
-PAUSE, LOOK, SCORE = -2, -1, 0
+SETTLE, PAUSE, LOOK, SCORE = -3, -2, -1, 0
 
 _LEAST_SPAN_S = 3600.0  # an agent's pace is taken from no shorter time: its first actions would say anything
 _DAY_S = 86_400.0
 _UNUSUAL_P = (
-    0.05  # what is so strange teaches weakly though it is not flagged: it may be an attack that goes unseen …
+    0.05  # so strange an action teaches weakly though it is not flagged: if it is an attack that goes
 )
-_WEAK = UNIT // 4  # … and would make the next one look normal; ours, chosen on recorded agents
+_WEAK = UNIT // 4  # unseen, it would make the next one look normal; ours, chosen on recorded agents
 _STRICTER = 10.0  # while recalibrating a p-value has to be ten times lower to be flagged
 _CREDIT = 3.0  # flagged scores an agent may add to the fleet's calibration, as a multiple of the alert budget
 _Z_MAX = 11.9
@@ -265,6 +265,9 @@ def one(
     row = rows[batch.rows[i]]
     out = results[i]
     clear(out)
+    if mode == SETTLE:
+        recall(row, fingerprint(batch, i))
+        return
     is_late = mode > SCORE
     weight = mode if is_late else UNIT
     tool = int(batch.tools[i])
@@ -357,7 +360,8 @@ def run(
     mode
         `SCORE`: score, judge and learn new actions. `PAUSE`: the same, up to and with the first that is flagged, runs
         away or shows a change.
-        `LOOK`: score and judge only, as if each came next. 1 to `UNIT`: teach formerly flagged actions with this
+        `LOOK`: score and judge only, as if each came next. `SETTLE`: let formerly flagged actions wait no longer for a
+        verdict. 1 to `UNIT`: teach formerly flagged actions with this
         weight. Their context (previous tool, gap, rate) is used if the agent's row still has it; if more than six
         were flagged since, only what the action itself shows is learned: tool, arguments, sources, size.
     start

@@ -129,8 +129,10 @@ class Pipeline:
     def judge(self, alert: str, verdict: str) -> None:
         """Take a person's verdict on an alert: `dismissed` teaches the model now, `confirmed` never does."""
         held = self._quarantine.release(alert)
-        if held and verdict == "dismissed":
-            self._bank.learn([_number(held.agent_id)], [held.features], 1.0)
+        if not held:
+            return
+        self._bank.learn([_number(held.agent_id)], [held.features], 1.0 if verdict == "dismissed" else 0.0)
+        if verdict == "dismissed":
             self._river.learn(held.agent_id, held.features)
 
     def withdraw(self, change_id: str, target: str, at_s: float) -> None:
@@ -225,10 +227,7 @@ class Pipeline:
             if scores.runaway[i]:
                 about = runaway_reason(scores, i, subject(actions[i], self._words, self._river.names))
                 self._tell(actions[i], first_seq + i, "malfunction", _text(about), outcomes)
-            if CHANGES[scores.change[i]] not in (
-                "",
-                "changed",
-            ):  # a change point is seen by its recalibration
+            if CHANGES[scores.change[i]] not in ("", "changed"):  # that one is seen by the recalibration
                 reason = _text(change_reason(scores, i))
                 self._tell(actions[i], first_seq + i, "drift", reason, outcomes)
             if not scores.flagged[i]:
@@ -303,8 +302,8 @@ class Pipeline:
 
     def _teach_unjudged(self, now_s: float) -> None:
         for held in self._quarantine.unjudged(now_s):
-            if held.agent_id not in self._stopped:
-                self._bank.learn([_number(held.agent_id)], [held.features], WEAK)
+            weight = 0.0 if held.agent_id in self._stopped else WEAK
+            self._bank.learn([_number(held.agent_id)], [held.features], weight)
 
 
 @functools.lru_cache(maxsize=200_000)

@@ -291,7 +291,7 @@ async def _stop(app: Any) -> None:
     if not stopping.done():
         log.warning("Faust did not stop within %g s", STOP_TIMEOUT_S)
         stopping.cancel()
-    elif error := stopping.exception():  # Faust's own or the client's, of any kind: we end anyway
+    elif not stopping.cancelled() and (error := stopping.exception()):  # of any kind: we end anyway
         log.warning("Faust did not stop cleanly: %r", error)
 
 

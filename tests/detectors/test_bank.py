@@ -215,7 +215,7 @@ def test_a_verdict_teaches_the_context_in_which_the_action_stood(
     assert again.seen[0, 0] == first.seen[0, 0] + 1  # send_mail at the start of a session
 
 
-@pytest.mark.parametrize("weight", [0.0, 0.3, 2.0, -1.0])
+@pytest.mark.parametrize("weight", [0.1, 0.3, 2.0, -1.0])
 def test_a_weight_that_is_no_quarter_is_refused(weight: float) -> None:
     with pytest.raises(ValueError, match=r"0\.25"):
         Bank(QUICK).learn([], [], weight)

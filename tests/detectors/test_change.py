@@ -105,6 +105,16 @@ def test_while_flagged_actions_wait_the_model_stays_and_people_are_told() -> Non
     assert bank.calibration(AGENT).state == "calibrated"
 
 
+@pytest.mark.parametrize("weight", [0.0, 0.25])
+def test_once_nothing_waits_the_same_change_is_a_change_point(weight: float) -> None:
+    features, bank = changing("size")
+    found(bank, features[:CHANGES_AT])
+    odd = HASHER.features(**hijacked(features[CHANGES_AT].ts_s, "s"))
+    assert bank.step([AGENT], [odd]).flagged[0]
+    bank.learn([AGENT], [odd], weight)
+    assert found(bank, features[CHANGES_AT:])[0][1] == "changed"
+
+
 # -- little by little -----------------------------------------------------------------------------------------------
 
 

@@ -9,10 +9,12 @@ import random
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from detectors.layout import row_dtype
 from killswitch import Change, Revocation, Target
 from killswitch.revocations import Request
 from killswitch.revocations import apply as applied
@@ -20,7 +22,7 @@ from monitor.config import Config, parse_config
 from monitor.core import pipeline as module
 from monitor.core.alerts import alert_id, change_id
 from monitor.core.pipeline import Outcomes, Pipeline, RevocationRequest
-from monitor.intake.action import Action, action_from_fields, parse_action
+from monitor.intake.action import Action, parse_action
 from monitor.intake.observation import Observation
 from monitor.record.checkpoint import decode_state, encode_state
 from tests.detectors.test_change import RISING, days
@@ -233,7 +235,11 @@ def test_after_a_new_version_nothing_is_killed_until_the_model_has_seen_enough(t
 
 
 def learned(pipeline: Pipeline, agent: str = "agent-0") -> bytes:
-    return pipeline._bank.export(module._number(agent))
+    """Return the agent's model but for what waits for a verdict: that something waits is no lesson."""
+    exported = pipeline._bank.export(module._number(agent))
+    model = np.frombuffer(exported[2:], row_dtype(0)).copy()  # behind the version
+    model["pending"] = 0
+    return model.tobytes()
 
 
 def test_a_stopped_agent_teaches_nothing() -> None:
@@ -269,6 +275,21 @@ def test_a_flagged_action_teaches_only_when_it_is_dismissed() -> None:
     taught = learned(dismissed)
     dismissed.judge(alert.id, "dismissed")
     assert learned(dismissed) == taught, "a verdict counts once"
+
+
+def test_a_verdict_of_either_kind_ends_the_wait() -> None:
+    for verdict in ("dismissed", "confirmed"):
+        pipeline = calibrated("")
+        before = waiting(pipeline)
+        (alert,) = attack(pipeline).alerts
+        assert waiting(pipeline) == before + 1
+        pipeline.judge(alert.id, verdict)
+        assert waiting(pipeline) == before
+
+
+def waiting(pipeline: Pipeline) -> int:
+    exported = pipeline._bank.export(module._number("agent-0"))
+    return int(np.count_nonzero(np.frombuffer(exported[2:], row_dtype(0))["pending"]))
 
 
 def test_what_nobody_judged_teaches_late_and_weakly() -> None:
@@ -431,10 +452,17 @@ def test_whatever_an_agent_writes_its_kill_stays_valid_and_its_alert_readable() 
 def test_a_baseline_that_is_moved_in_small_steps_is_told_of_and_stops_nobody() -> None:
     pipeline = Pipeline(parse_config('[response]\nmode = "enforce"'))
     actions = [
-        action_from_fields({**took, "ts": took.pop("ts_s"), "session_id": took.pop("session"), "id": f"d-{number}",
-                            "agent_version": took.pop("version"), "agent_id": "agent-0"})
+        Action(
+            id=f"d-{number}",
+            ts=took["ts_s"],
+            agent_id="agent-0",
+            session_id=took["session"],
+            tool=took["tool"],
+            args=took["args"],
+            provenance=took["provenance"],
+        )
         for number, took in enumerate(days(RISING))
-    ]  # fmt: skip
+    ]
     alerts, requests = [], []
     for first in range(0, len(actions), 200):
         day = actions[first : first + 200]
