@@ -184,7 +184,7 @@ class Daemon:
         parts = urlsplit(address["url"])
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
         try:
-            connection.request(method, path, body, {"Authorization": f"Bearer {tokens['kill']}"})
+            connection.request(method, path, body, {"Authorization": f"Bearer {tokens['on-call']}"})
             response = connection.getresponse()
             return response.status, response.read()
         finally:

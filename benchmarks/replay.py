@@ -90,14 +90,14 @@ def measure(recording: Path, config: Path | None) -> dict[str, Any]:
             tokens = StateDir(state).tokens()
             started_mb, started_cpu_s = memory_mb(address.pid, "VmRSS"), cpu_s(address.pid)
             with Guard.connect(address.redis_url, name="replay", timeout_s=10.0) as guard:
-                figures = replay(documents, guard, address, tokens["ingest"], tokens["feed"])
+                figures = replay(documents, guard, address, tokens["sensor"], tokens["analyst"])
                 figures["guard"] = {**asdict(guard.status()), "name": "replay", "point": "replay"}
             figures |= {
                 "daemon_cpu_s": cpu_since(address.pid, started_cpu_s),
                 "rss_at_start_mb": started_mb,
                 "peak_rss_mb": memory_mb(address.pid, "VmHWM"),
             }
-            alerts = read_alerts(address.url, tokens["feed"])
+            alerts = read_alerts(address.url, tokens["analyst"])
     alerted = {str(alert["action_id"]) for alert in alerts}
     figures |= {"alerts": len(alerts), "alerted_actions": len(alerted)}
     labels = read_labels(recording)

@@ -17,7 +17,7 @@ import uvicorn
 
 from detectors import warm_up
 from killswitch import Journal, Switch
-from monitor.access import Access
+from monitor.access.tokens import Tokens
 from monitor.config import Config
 from monitor.core.alerts import Alert
 from monitor.core.pipeline import RevocationRequest
@@ -158,7 +158,7 @@ async def _services(
                 _report(engine)
                 yield Services(
                     config=config,
-                    access=Access(state.tokens()),
+                    tokens=Tokens(state.tokens()),
                     engine=engine,
                     feed=feed,
                     switch=switch,

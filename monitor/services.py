@@ -9,7 +9,7 @@ from typing import Any
 
 from killswitch import PointStatus, Switch
 from monitor import metrics
-from monitor.access import Access
+from monitor.access.tokens import Tokens
 from monitor.config import Config
 from monitor.engines.embedded import EmbeddedEngine
 from monitor.intake.dead_letters import DeadLetters
@@ -41,7 +41,7 @@ class Services:
     """The parts of one daemon."""
 
     config: Config
-    access: Access
+    tokens: Tokens
     engine: EmbeddedEngine
     feed: Feed
     switch: Switch  # for what people ask: keeps a kill in the journal if the store is away

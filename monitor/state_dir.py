@@ -21,9 +21,9 @@ import secrets
 from pathlib import Path
 from typing import NamedTuple
 
+from monitor.access.roles import ROLES, Role
 from monitor.errors import DaemonError
 
-ROLES = ("ingest", "feed", "kill")
 TOKEN_BYTES = 24
 SECRET_BYTES = 32
 
@@ -79,7 +79,7 @@ class StateDir:
             )
         return secret
 
-    def tokens(self) -> dict[str, str]:
+    def tokens(self) -> dict[Role, str]:
         """Return the bearer token of each role, made on first use."""
         file = self.path / "tokens.json"
         if not file.exists():

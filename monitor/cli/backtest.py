@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from monitor.cli.arguments import default_state
 from monitor.cli.backtest_text import Shown, advice, text
 from monitor.cli.durations import duration_s
-from monitor.cli.main import DONE, default_state
+from monitor.cli.main import DONE
 from monitor.config import Config, load_config
 from monitor.core.backtest import Policy, Report, backtest
 from monitor.errors import ConfigError, HistoryError

@@ -8,7 +8,7 @@ import json
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from monitor.access import Role
+from monitor.access.roles import Role
 from monitor.errors import DaemonError
 from monitor.state_dir import StateDir
 

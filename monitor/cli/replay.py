@@ -22,7 +22,7 @@ SHOWN_REJECTIONS = 5
 
 def run(options: argparse.Namespace) -> int:
     """Send everything and wait until it is acknowledged; 1 if anything was refused."""
-    daemon = find_daemon(options, "ingest")
+    daemon = find_daemon(options, "sensor")
     rejections: list[Rejection] = []
     started_s = time.monotonic()
     with Sensor(

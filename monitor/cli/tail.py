@@ -17,7 +17,7 @@ from monitor.errors import DaemonError
 def run(options: argparse.Namespace) -> int:
     """Print messages until Ctrl-C, or until there were as many as asked for."""
     shown = 0
-    for message in _messages(find_daemon(options, "feed"), options.since):
+    for message in _messages(find_daemon(options, "analyst"), options.since):
         text = json.dumps(message) if options.json else _line(message)
         if text:
             print(text, flush=True)

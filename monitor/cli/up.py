@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError("--engine", "is 'embedded' or 'kafka://host:9092'")
 
     def on_ready(address: Address) -> None:
-        token = StateDir(options.state).tokens()["kill"]
+        token = StateDir(options.state).tokens()["on-call"]
         print(f"ready {address.url}", flush=True)
         print(f"dashboard {address.url}/#token={token}", file=sys.stderr)
 

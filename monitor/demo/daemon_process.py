@@ -108,14 +108,14 @@ class DaemonProcess:
     @property
     def dashboard(self) -> str:
         """The dashboard's address, with a token that may do everything."""
-        return f"{self.address.url}/#token={self.tokens['kill']}"
+        return f"{self.address.url}/#token={self.tokens['on-call']}"
 
     def get(self, path: str) -> dict[str, Any]:
         """Return the JSON object at a path of the API."""
         parts = urlsplit(self.address.url)
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_TIMEOUT_S)
         try:
-            connection.request("GET", path, headers={"Authorization": f"Bearer {self.tokens['feed']}"})
+            connection.request("GET", path, headers={"Authorization": f"Bearer {self.tokens['analyst']}"})
             response = connection.getresponse()
             body = response.read()
         except (OSError, http.client.HTTPException) as error:

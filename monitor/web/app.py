@@ -1,4 +1,4 @@
-"""All routes in one table."""
+"""The application: every endpoint of the table, the feed's socket, the dashboard's files, and safe headers."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
-from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from monitor.services import Services
-from monitor.web import ingest, kills, live, views
+from monitor.web import live
 from monitor.web.responses import problem_response
+from monitor.web.table import ENDPOINTS
 
 DASHBOARD = Path(__file__).parent.parent / "dashboard"
 
@@ -52,28 +53,15 @@ class SecurityHeaders:
         await self._app(scope, receive, send_with_headers)
 
 
-ROUTES: list[BaseRoute] = [
-    Route("/v1/actions", ingest.post_actions, methods=["POST"]),
-    Route("/v1/actions", views.get_actions, methods=["GET"]),
-    Route("/v1/agents", views.get_agents, methods=["GET"]),
-    Route("/v1/alerts", views.get_alerts, methods=["GET"]),
-    Route("/v1/alerts/{alert_id}/verdict", views.post_verdict, methods=["POST"]),
-    Route("/v1/revocations", kills.get_revocations, methods=["GET"]),
-    Route("/v1/revocations", kills.post_revocation, methods=["POST"]),
-    Route("/v1/restorations", kills.post_restoration, methods=["POST"]),
-    WebSocketRoute("/v1/feed", live.feed_socket),
-    Route("/healthz", views.healthz),
-    Route("/readyz", views.readyz),
-    Route("/metrics", views.get_metrics),
-    Route("/", dashboard),
-    Mount("/static", StaticFiles(directory=DASHBOARD)),
-]
-
-
 def create_app(services: Services) -> Starlette:
     """Return the application for one daemon."""
     app = Starlette(
-        routes=ROUTES,
+        routes=[
+            *(endpoint.route() for endpoint in ENDPOINTS),
+            WebSocketRoute("/v1/feed", live.feed_socket),
+            Route("/", dashboard),
+            Mount("/static", StaticFiles(directory=DASHBOARD)),
+        ],
         middleware=[Middleware(SecurityHeaders)],
         exception_handlers={HTTPException: problem_response},
     )

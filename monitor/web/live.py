@@ -11,7 +11,7 @@ import msgspec
 from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from monitor.access import SUBPROTOCOL, bearer, bearer_of_subprotocols, is_allowed_origin
+from monitor.access.browsers import SUBPROTOCOL, bearer, bearer_of_subprotocols, is_allowed_origin
 from monitor.live.feed import Message, Missed, now_text
 from monitor.services import Services
 from monitor.web.responses import json
@@ -99,9 +99,9 @@ def _refusal(websocket: WebSocket, daemon: Services) -> Response | None:
     ):
         return json({"error": "pages of this origin may not open the feed", "field": "origin"}, 403)
     token = bearer(headers.get("authorization")) or bearer_of_subprotocols(websocket.scope["subprotocols"])
-    roles = daemon.access.roles(token)
-    if not roles:
+    sender = daemon.tokens.principal(token)
+    if sender is None:
         return json({"error": "send a known token", "field": None}, 401)
-    if "feed" not in roles:
-        return json({"error": "this token does not grant 'feed'", "field": None}, 403)
+    if not sender.may("read"):
+        return json({"error": f"the role '{sender.role}' may not read the feed", "field": None}, 403)
     return None

@@ -9,7 +9,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from monitor.access import Role, bearer
 from monitor.services import Services
 
 
@@ -46,19 +45,6 @@ def services(request: Request) -> Services:
     found = request.app.state.services
     assert isinstance(found, Services)  # noqa: S101 - the app is only ever built with them
     return found
-
-
-def require(request: Request, role: Role) -> None:
-    """Let the request through if its token grants the role; 401 without a known token, 403 with another one's."""
-    token = bearer(request.headers.get("authorization"))
-    roles = services(request).access.roles(token)
-    if role in roles:
-        return
-    if not roles:
-        raise Problem(
-            401, "send a known token as 'Authorization: Bearer …'", headers={"WWW-Authenticate": "Bearer"}
-        )
-    raise Problem(403, f"this token does not grant '{role}'")
 
 
 async def read_body(request: Request) -> bytes:

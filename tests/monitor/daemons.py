@@ -87,7 +87,7 @@ class RunningDaemon:
         path: str,
         body: Any = None,
         *,
-        role: str | None = "kill",
+        role: str | None = "on-call",
         headers: dict[str, str] | None = None,
     ) -> tuple[int, Any]:
         parts = urlsplit(self.url)
@@ -111,7 +111,7 @@ class RunningDaemon:
     def send(self, actions: list[dict[str, Any]]) -> dict[str, Any]:
         """Post actions; returns the receipt, which is only given when they are durable."""
         body = b"\n".join(json.dumps(action).encode() for action in actions)
-        status, receipt = self.request("POST", "/v1/actions", body, role="ingest")
+        status, receipt = self.request("POST", "/v1/actions", body, role="sensor")
         assert status == 200, (status, receipt)
         return receipt
 

@@ -4,31 +4,50 @@ from __future__ import annotations
 
 import pytest
 
-from monitor.access import Access, bearer, bearer_of_subprotocols, is_allowed_origin
+from monitor.access.browsers import bearer, bearer_of_subprotocols, is_allowed_origin
+from monitor.access.roles import PERMISSIONS, Permission, Role, principal
+from monitor.access.tokens import Tokens
 
-ACCESS = Access({"ingest": "in", "feed": "look", "kill": "stop"})
+TOKENS = Tokens({"sensor": "in", "analyst": "look", "on-call": "stop"})
 
 
 @pytest.mark.parametrize(
-    ("token", "roles"),
+    ("token", "role"),
     [
-        ("in", {"ingest"}),
-        ("look", {"feed"}),
-        ("stop", {"kill", "feed"}),
-        ("", set()),
-        (None, set()),
-        ("stopp", set()),
-        ("sto", set()),
-        ("In", set()),
-        ("naïve", set()),
+        ("in", "sensor"),
+        ("look", "analyst"),
+        ("stop", "on-call"),
+        ("", None),
+        (None, None),
+        ("stopp", None),
+        ("sto", None),
+        ("In", None),
+        ("naïve", None),
     ],
 )
-def test_a_token_grants_its_role_and_nothing_else_does(token: str | None, roles: set[str]) -> None:
-    assert ACCESS.roles(token) == roles
+def test_a_token_is_its_role_and_nothing_else_is(token: str | None, role: str | None) -> None:
+    found = TOKENS.principal(token)
+    assert (found and found.role) == role
 
 
 def test_an_empty_token_in_the_file_opens_nothing() -> None:
-    assert Access({"ingest": "", "feed": "look", "kill": ""}).roles("") == frozenset()
+    assert Tokens({"sensor": "", "analyst": "look", "on-call": ""}).principal("") is None
+
+
+@pytest.mark.parametrize(
+    ("role", "permissions"),
+    [
+        ("sensor", {"ingest"}),
+        ("analyst", {"read", "triage"}),
+        ("on-call", {"read", "triage", "kill"}),
+        ("admin", {"read", "triage", "kill", "audit"}),
+        ("auditor", {"read", "audit"}),
+    ],
+)
+def test_a_role_may_do_its_part_and_no_more(role: Role, permissions: set[Permission]) -> None:
+    assert {
+        permission for permission in PERMISSIONS if principal("somebody", role).may(permission)
+    } == permissions
 
 
 @pytest.mark.parametrize(

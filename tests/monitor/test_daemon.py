@@ -17,6 +17,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from killswitch import Guard, LeaseExpired, Refused, Revoked
+from monitor.access.roles import ROLES
 from monitor.config import parse_config
 from monitor.core.pipeline import Pipeline
 from monitor.record import entries
@@ -70,7 +71,7 @@ def hijacked(number: int, agent: str = AGENTS[0]) -> dict[str, Any]:
 def messages(daemon: RunningDaemon, since: int, until: int) -> list[dict[str, Any]]:
     """The feed's stored messages after `since` up to `until`, over a real websocket."""
     url = daemon.url.replace("http", "ws") + f"/v1/feed?since={since}"
-    headers = {"Authorization": f"Bearer {daemon.tokens['feed']}"}
+    headers = {"Authorization": f"Bearer {daemon.tokens['analyst']}"}
     found: list[dict[str, Any]] = []
     with connect(url, additional_headers=headers, proxy=None) as socket:
         while not found or found[-1]["seq"] < until:
@@ -82,7 +83,7 @@ def messages(daemon: RunningDaemon, since: int, until: int) -> list[dict[str, An
 
 def last_seq(daemon: RunningDaemon) -> int:
     """The feed's newest number, as its first status message says."""
-    headers = {"Authorization": f"Bearer {daemon.tokens['feed']}"}
+    headers = {"Authorization": f"Bearer {daemon.tokens['analyst']}"}
     with connect(
         daemon.url.replace("http", "ws") + "/v1/feed", additional_headers=headers, proxy=None
     ) as socket:
@@ -249,7 +250,7 @@ def test_a_thousand_malformed_actions_cost_only_themselves(daemon: RunningDaemon
     lines = [(line, True) for line in good] + [(line, False) for line in bad]
     rng.shuffle(lines)
     status, receipt = daemon.request(
-        "POST", "/v1/actions", b"\n".join(line for line, _ in lines), role="ingest"
+        "POST", "/v1/actions", b"\n".join(line for line, _ in lines), role="sensor"
     )
     assert status == 200
     assert receipt["accepted"] == len(good)
@@ -284,20 +285,23 @@ def _broken(rng: random.Random, line: bytes) -> bytes:
     return json.dumps(action).encode()
 
 
+READERS = {"analyst", "on-call", "admin", "auditor"}
+
+
 @pytest.mark.parametrize(
     ("method", "path", "roles"),
     [
-        ("POST", "/v1/actions", {"ingest"}),
-        ("GET", "/v1/actions?agent=x", {"feed", "kill"}),
-        ("GET", "/v1/agents", {"feed", "kill"}),
-        ("GET", "/v1/alerts", {"feed", "kill"}),
-        ("POST", "/v1/alerts/al-1/verdict", {"kill"}),
-        ("GET", "/v1/revocations", {"feed", "kill"}),
-        ("POST", "/v1/revocations", {"kill"}),
-        ("POST", "/v1/restorations", {"kill"}),
+        ("POST", "/v1/actions", {"sensor"}),
+        ("GET", "/v1/actions?agent=x", READERS),
+        ("GET", "/v1/agents", READERS),
+        ("GET", "/v1/alerts", READERS),
+        ("POST", "/v1/alerts/al-1/verdict", {"analyst", "on-call", "admin"}),
+        ("GET", "/v1/revocations", READERS),
+        ("POST", "/v1/revocations", {"on-call", "admin"}),
+        ("POST", "/v1/restorations", {"on-call", "admin"}),
     ],
 )
-@pytest.mark.parametrize("role", ["ingest", "feed", "kill", None])
+@pytest.mark.parametrize("role", [*ROLES, None])
 def test_every_route_asks_for_its_role(
     shared_daemon: RunningDaemon, method: str, path: str, roles: set[str], role: str | None
 ) -> None:
@@ -319,8 +323,8 @@ def shared_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningD
     [
         ({}, 401),
         ({"Authorization": "Bearer wrong"}, 401),
-        ({"Authorization": "INGEST"}, 403),
-        ({"Authorization": "FEED", "Origin": "https://evil.example"}, 403),
+        ({"Authorization": "SENSOR"}, 403),
+        ({"Authorization": "ANALYST", "Origin": "https://evil.example"}, 403),
     ],
 )
 def test_the_feed_refuses_strangers(

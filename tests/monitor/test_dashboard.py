@@ -130,7 +130,7 @@ class Daemon:
     def redis_url(self) -> str:
         return str(json.loads((self.state / "daemon.json").read_text())["redis_url"])
 
-    def call(self, method: str, path: str, body: object = None, role: str = "kill") -> Any:
+    def call(self, method: str, path: str, body: object = None, role: str = "on-call") -> Any:
         headers = {"Authorization": f"Bearer {self.tokens[role]}", "Content-Type": "application/json"}
         data = None if body is None else json.dumps(body).encode()
         with urlopen(Request(self.url + path, data, headers, method=method), timeout=20) as answer:
@@ -146,7 +146,7 @@ class Daemon:
             "session_id": "run-1",
             "args": {},
         }
-        answer = self.call("POST", "/v1/actions", action | fields, role="ingest")
+        answer = self.call("POST", "/v1/actions", action | fields, role="sensor")
         assert answer["rejected"] == [], answer
 
     def revoked(self) -> dict[str, dict[str, Any]]:
@@ -210,7 +210,7 @@ def daemon(running: Daemon) -> Iterator[Daemon]:
 
 
 @contextmanager
-def _signed_in(chrome: driver.Browser, daemon: Daemon, role: str = "kill") -> Iterator[driver.Page]:
+def _signed_in(chrome: driver.Browser, daemon: Daemon, role: str = "on-call") -> Iterator[driver.Page]:
     with chrome.page() as page:
         page.look(1440, 900)
         page.open(f"{daemon.url}/#token={daemon.tokens[role]}")
@@ -275,7 +275,7 @@ def test_the_token_leaves_the_address_bar_and_stays_in_this_tab_only(
 ) -> None:
     assert page.run("location.href") == f"{daemon.url}/"
     assert page.run("[...Array(history.length)].length && document.cookie + localStorage.length") == "0"
-    assert page.run("sessionStorage.getItem('killcord.token')") == daemon.tokens["kill"]
+    assert page.run("sessionStorage.getItem('killcord.token')") == daemon.tokens["on-call"]
 
 
 @pytest.mark.browser
@@ -287,7 +287,7 @@ def test_without_a_token_the_page_asks_for_one(chrome: driver.Browser, daemon: D
         page.type("not-a-token-of-this-daemon")
         page.press("Enter", 13, "\r")
         page.wait("document.querySelector('#sign-in-problem').innerText.includes('does not know this token')")
-        page.type(daemon.tokens["feed"])
+        page.type(daemon.tokens["analyst"])
         page.press("Enter", 13, "\r")
         page.wait("document.body.dataset.connection === 'live'")
 
@@ -295,7 +295,7 @@ def test_without_a_token_the_page_asks_for_one(chrome: driver.Browser, daemon: D
 @pytest.mark.browser
 def test_a_token_that_may_only_watch_is_told_so(chrome: driver.Browser, daemon: Daemon) -> None:
     daemon.act("watched")
-    with _signed_in(chrome, daemon, "feed") as page:
+    with _signed_in(chrome, daemon, "analyst") as page:
         _open_panel(page, "watched")
         page.type("curiosity")
         page.click("#panel-submit")

@@ -32,7 +32,7 @@ def status(daemon: RunningDaemon) -> dict[str, Any]:
     from websockets.sync.client import connect
 
     url = daemon.url.replace("http", "ws") + "/v1/feed"
-    with connect(url, additional_headers={"Authorization": f"Bearer {daemon.tokens['kill']}"}) as feed:
+    with connect(url, additional_headers={"Authorization": f"Bearer {daemon.tokens['on-call']}"}) as feed:
         while True:
             message = json.loads(feed.recv(timeout=10))
             if message["type"] == "status":

@@ -59,7 +59,7 @@ def test_a_damaged_announcement_raises_our_error(tmp_path: Path, content: str) -
         StateDir(tmp_path).address()
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", json.dumps({"ingest": "a", "feed": "b"})])
+@pytest.mark.parametrize("content", ["", "[]", "{}", json.dumps({"sensor": "a", "analyst": "b"})])
 def test_damaged_tokens_raise_our_error(tmp_path: Path, content: str) -> None:
     (tmp_path / "tokens.json").write_text(content)
     with pytest.raises(DaemonError, match=r"tokens\.json"):

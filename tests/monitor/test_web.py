@@ -11,7 +11,8 @@ import pytest
 
 from killswitch import Switch
 from killswitch.storage.journal import Journal
-from monitor.access import Access
+from monitor.access.roles import Role
+from monitor.access.tokens import Tokens
 from monitor.config import parse_config
 from monitor.errors import LogError
 from monitor.intake.dead_letters import DeadLetters
@@ -24,7 +25,7 @@ from tests.monitor.engines import Node, until
 from tests.monitor.streams import OBSERVER
 
 CONFIG = parse_config("[server]\nmax_body_bytes = 2048\nmax_backlog_actions = 3\n")
-TOKENS = {"ingest": "in", "feed": "look", "kill": "stop"}
+TOKENS: dict[Role, str] = {"sensor": "in", "analyst": "look", "on-call": "stop"}
 
 
 class Edge:
@@ -36,7 +37,7 @@ class Edge:
         self.letters = state / "dead-letters.ndjson"
         self.services = Services(
             config=CONFIG,
-            access=Access(TOKENS),
+            tokens=Tokens(TOKENS),
             engine=node.engine,
             feed=node.feed,
             switch=switch,

@@ -1,39 +1,11 @@
-"""Who may do what over HTTP: three bearer tokens, and which pages may open the feed. Pure."""
+"""What comes with a request from a browser: tokens where they are allowed, and the page that sent it. Pure."""
 
 from __future__ import annotations
 
-import hmac
-from collections.abc import Collection, Mapping
-from typing import Literal
-
-Role = Literal["ingest", "feed", "kill"]
+from collections.abc import Collection
 
 SUBPROTOCOL = "killcord.v1"
 _BEARER = "bearer."
-
-_GRANTS: Mapping[str, frozenset[Role]] = {
-    "ingest": frozenset({"ingest"}),
-    "feed": frozenset({"feed"}),
-    "kill": frozenset({"kill", "feed"}),  # whoever may kill may look
-}
-
-
-class Access:
-    """Knows the tokens; compares them in constant time."""
-
-    def __init__(self, tokens: Mapping[str, str]) -> None:
-        self._tokens = {role: token.encode() for role, token in tokens.items()}
-
-    def roles(self, token: str | None) -> frozenset[Role]:
-        """Return what the token grants; the empty set for an unknown one."""
-        if not token:
-            return frozenset()
-        offered = token.encode()
-        granted: frozenset[Role] = frozenset()
-        for role, known in self._tokens.items():
-            if hmac.compare_digest(offered, known):
-                granted = _GRANTS[role]
-        return granted
 
 
 def bearer(authorization: str | None) -> str | None:
