@@ -44,7 +44,7 @@ PIN = uv pip compile pyproject.toml --universal --python-version 3.11 --generate
       --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet
 lock:
 	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv"; exit 2; }
-	$(PIN) --upgrade --extra daemon --extra cluster --group dev -o requirements-dev.lock
+	$(PIN) --upgrade --extra daemon --extra notify --extra cluster --group dev -o requirements-dev.lock
 	$(PIN) --extra daemon --group build -c requirements-dev.lock -o requirements.lock
 
 $(VENV)/bin/python:
