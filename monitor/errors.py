@@ -4,6 +4,7 @@ MonitorError
 ├── ActionError        an action from outside does not have the documented form (`field` names the place)
 ├── ConfigError        the configuration file is wrong (`field` names the key)
 ├── DaemonError        the daemon could not start or be reached
+├── FilterError        a filter cannot be read (`term` is the offending one)
 ├── HistoryError       there is no history of actions to read
 └── LogError           the action log cannot be read or written
     └── LogFailed      a write or fsync failed: nothing more is acknowledged until a restart
@@ -41,6 +42,14 @@ class ConfigError(MonitorError):
 
 class DaemonError(MonitorError):
     """The daemon could not start, or is not there."""
+
+
+class FilterError(MonitorError):
+    """A filter cannot be read; `term` is the offending one."""
+
+    def __init__(self, term: str, problem: str) -> None:
+        super().__init__(f"{term}: {problem}")
+        self.term = term
 
 
 class HistoryError(MonitorError):
