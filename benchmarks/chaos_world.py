@@ -180,11 +180,10 @@ class Daemon:
 
     def _request(self, method: str, path: str, body: str | None, timeout_s: float) -> tuple[int, bytes]:
         address = json.loads((self.state / "daemon.json").read_text())
-        tokens = json.loads((self.state / "tokens.json").read_text())
         parts = urlsplit(address["url"])
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
         try:
-            connection.request(method, path, body, {"Authorization": f"Bearer {tokens['on-call']}"})
+            connection.request(method, path, body, {"Authorization": f"Bearer {address['token']}"})
             response = connection.getresponse()
             return response.status, response.read()
         finally:

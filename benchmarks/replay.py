@@ -87,17 +87,16 @@ def measure(recording: Path, config: Path | None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="killcord-replay-") as directory:
         state = Path(directory) / "state"
         with running_daemon(state, config) as address:
-            tokens = StateDir(state).tokens()
             started_mb, started_cpu_s = memory_mb(address.pid, "VmRSS"), cpu_s(address.pid)
             with Guard.connect(address.redis_url, name="replay", timeout_s=10.0) as guard:
-                figures = replay(documents, guard, address, tokens["sensor"], tokens["analyst"])
+                figures = replay(documents, guard, address)
                 figures["guard"] = {**asdict(guard.status()), "name": "replay", "point": "replay"}
             figures |= {
                 "daemon_cpu_s": cpu_since(address.pid, started_cpu_s),
                 "rss_at_start_mb": started_mb,
                 "peak_rss_mb": memory_mb(address.pid, "VmHWM"),
             }
-            alerts = read_alerts(address.url, tokens["analyst"])
+            alerts = read_alerts(address.url, address.token)
     alerted = {str(alert["action_id"]) for alert in alerts}
     figures |= {"alerts": len(alerts), "alerted_actions": len(alerted)}
     labels = read_labels(recording)
@@ -113,16 +112,14 @@ def measure(recording: Path, config: Path | None) -> dict[str, Any]:
 # -- the run ------------------------------------------------------------------------------------------------------
 
 
-def replay(
-    documents: list[dict[str, Any]], guard: Guard, address: Address, ingest_token: str, feed_token: str
-) -> dict[str, Any]:
+def replay(documents: list[dict[str, Any]], guard: Guard, address: Address) -> dict[str, Any]:
     """Check and send every action, wait until all are scored, and return how that went."""
     room = threading.Semaphore(WINDOW)
     refused = 0
     progress = Progress(len(documents))
     with Sensor(
         address.url,
-        ingest_token,
+        address.token,
         capacity=WINDOW,
         batch=BATCH,
         timeout_s=30.0,
@@ -140,7 +137,7 @@ def replay(
             raise RunFailed(f"the last actions were not acknowledged within {STALL_S:g} s")
         acknowledged_s = time.monotonic() - started_s
         counters = sensor.counters()
-    wait_until_scored(address.url, feed_token, counters.accepted)
+    wait_until_scored(address.url, address.token, counters.accepted)
     took_s = time.monotonic() - started_s
     return {
         "actions": len(documents),

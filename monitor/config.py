@@ -31,6 +31,31 @@ class Server(_Section):
     max_body_bytes: Annotated[int, Field(ge=1024, le=256 * 1024 * 1024)] = 16 * 1024 * 1024
     allowed_origins: tuple[str, ...] = ()
     max_backlog_actions: Count = 100_000
+    tls_cert: str = ""
+    tls_key: str = ""
+    kill_host: str = ""
+    kill_port: Annotated[int, Field(ge=0, le=65535)] = 8788
+    trusted_proxies: tuple[str, ...] = ()
+
+
+class Access(_Section):
+    """How long people stay signed in, and how long it is kept who did what."""
+
+    session_max_age_s: Positive = 43_200.0
+    session_idle_s: Positive = 3_600.0
+    audit_retention_days: Positive = 365.0
+
+
+class Oidc(_Section):
+    """Signing in to the dashboard at an OpenID Connect provider."""
+
+    issuer: Annotated[str, Field(pattern=r"^(https?://\S+)?$")] = ""
+    client_id: str = ""
+    client_secret_file: str = ""
+    scopes: str = "openid email profile"
+    claim: str = "groups"
+    roles: dict[str, Literal["analyst", "on-call", "admin", "auditor"]] = {}
+    redirect_url: Annotated[str, Field(pattern=r"^(https?://\S+/v1/login/callback)?$")] = ""
 
 
 class Log(_Section):
@@ -105,6 +130,8 @@ class Config(_Section):
     """Everything that can be configured, with its default."""
 
     server: Server = Server()
+    access: Access = Access()
+    oidc: Oidc = Oidc()
     log: Log = Log()
     detection: Detection = Detection()
     response: Response = Response()
@@ -139,13 +166,29 @@ def parse_config(text: str) -> Config:
         config = Config.model_validate(_tuples(document))
     except ValidationError as error:
         raise _first_of(error) from error
-    response = config.response
+    _check_together(config)
+    return config
+
+
+def _check_together(config: Config) -> None:
+    """Refuse what each key allows by itself and no two of them together."""
+    response, server, oidc = config.response, config.server, config.oidc
     if response.false_kills_per_agent_day > response.false_alerts_per_agent_day:
         raise ConfigError(
             "response.false_kills_per_agent_day",
             "may not be above false_alerts_per_agent_day: every kill is an alert too",
         )
-    return config
+    if bool(server.tls_cert) != bool(server.tls_key):
+        missing = "tls_key" if server.tls_cert else "tls_cert"
+        raise ConfigError(f"server.{missing}", "TLS takes both files, the certificate chain and its key")
+    if server.kill_host and server.kill_port and server.kill_port == server.port:
+        raise ConfigError("server.kill_port", "must be another port than server.port: it tells the two apart")
+    if oidc.issuer and not oidc.client_id:
+        raise ConfigError(
+            "oidc.client_id", "is what the provider calls this daemon; without it nobody can sign in"
+        )
+    if "openid" not in oidc.scopes.split():
+        raise ConfigError("oidc.scopes", "must hold 'openid': without it the provider sends no identity")
 
 
 def _tuples(value: Any) -> Any:

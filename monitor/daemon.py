@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,12 +16,12 @@ import uvicorn
 
 from detectors import warm_up
 from killswitch import Journal, Switch
-from monitor.access.tokens import Tokens
+from monitor.access.tokens import LOCAL_ID, make_secret, written
 from monitor.config import Config
 from monitor.core.alerts import Alert
 from monitor.core.pipeline import RevocationRequest
 from monitor.engines.embedded import EmbeddedEngine
-from monitor.errors import DaemonError
+from monitor.gate import Gate, open_gate
 from monitor.intake.dead_letters import DeadLetters
 from monitor.intake.observation import Observer
 from monitor.kill.drill_log import DrillLog
@@ -34,6 +33,7 @@ from monitor.kill.killer import Killer
 from monitor.kill.ledger import Ledger
 from monitor.kill.store import Store, open_store
 from monitor.kill.store_watch import following, look_after_store, start_in
+from monitor.listening import Listeners, Tls, listen
 from monitor.live.feed import Feed
 from monitor.live.messages import alert_message
 from monitor.live.shown import read_shown
@@ -56,6 +56,8 @@ class Options:
     redis_url: str = ""
     host: str | None = None
     port: int | None = None
+    owner: str = LOCAL_ID
+    """What the record calls the owner of the state directory."""
     on_ready: Callable[[Address], None] = field(default=lambda address: None)
 
 
@@ -82,21 +84,30 @@ async def serve(options: Options) -> None:
         await asyncio.to_thread(warm_up)
         drills = Drills(DrillLog(state.path / "drills.ndjson", keys.signer, keys.keyring))
         key_id = keys.signer.key_id if keys.signer else ""
-        async with _services(options.config, state, switch, writer, drills) as services:
+        # For the owner of the state directory, who may do everything to it anyway; it ends with this process.
+        local = make_secret()
+        async with (
+            open_gate(options.config, state, local=local, owner=options.owner) as gate,
+            _services(options.config, state, switch, writer, drills, gate) as services,
+        ):
             with _guardian(state, services, key_id) as guardian, following(services, guardian):
                 services.guardian = guardian
-                await _serve_http(options, state, services, store)
+                await _serve_http(options, state, services, store, written(LOCAL_ID, local))
 
 
-async def _serve_http(options: Options, state: StateDir, services: Services, store: Store) -> None:
-    listener = _listen(options)
-    server = _Server(_http_config(services))
+async def _serve_http(
+    options: Options, state: StateDir, services: Services, store: Store, token: str
+) -> None:
+    tls = Tls(options.config.server) if options.config.server.tls_cert else None
+    listeners = listen(options.config.server, options.host, options.port)
+    services.gate.kill_url, services.gate.kill_port = listeners.kill_url, listeners.kill_port
+    address = _address(listeners, store, token, tls)
+    server = _Server(_http_config(services, tls))
     looking = asyncio.create_task(look_after_store(services, store), name="look")
     drilling = asyncio.create_task(run_drills(services), name="drill")
     failing = asyncio.create_task(services.engine.failed(), name="engine")
-    serving = asyncio.create_task(server.serve(sockets=[listener]), name="http")
-    address = Address(_http_url(listener), store.url, os.getpid(), store.point_url)
-    announcing = asyncio.create_task(_announce(server, options, state, address), name="announce")
+    serving = asyncio.create_task(server.serve(sockets=listeners.sockets), name="http")
+    announcing = asyncio.create_task(_announce(server, options, state, address, tls), name="announce")
     try:
         await asyncio.wait({serving, failing, looking}, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -134,7 +145,7 @@ class _Effects:
 
 @contextlib.asynccontextmanager
 async def _services(
-    config: Config, state: StateDir, switch: Switch, writer: Switch, drills: Drills
+    config: Config, state: StateDir, switch: Switch, writer: Switch, drills: Drills, gate: Gate
 ) -> AsyncIterator[Services]:
     feed_log = SegmentedLog(state.path / "feed", segment_bytes=config.log.segment_bytes)
     shown = await asyncio.to_thread(read_shown, feed_log)
@@ -158,7 +169,7 @@ async def _services(
                 _report(engine)
                 yield Services(
                     config=config,
-                    tokens=Tokens(state.tokens()),
+                    gate=gate,
                     engine=engine,
                     feed=feed,
                     switch=switch,
@@ -215,26 +226,21 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def _listen(options: Options) -> socket.socket:
-    server = options.config.server
-    host, port = options.host or server.host, server.port if options.port is None else options.port
-    try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except OSError as error:
-        raise DaemonError(
-            f"cannot listen on {host} port {port}: {error.strerror}; choose another with --port (0: any free one)"
-        ) from error
+def _address(listeners: Listeners, store: Store, token: str, tls: Tls | None) -> Address:
+    return Address(
+        url=listeners.url,
+        redis_url=store.url,
+        pid=os.getpid(),
+        point_url=store.point_url,
+        token=token,
+        kill_url=listeners.kill_url,
+        certificate=tls.certificate() if tls else "",
+    )
 
 
-def _http_url(listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
-        host = "127.0.0.1"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _http_config(services: Services) -> uvicorn.Config:
-    return uvicorn.Config(
+def _http_config(services: Services, tls: Tls | None) -> uvicorn.Config:
+    proxies = services.config.server.trusted_proxies
+    config = uvicorn.Config(
         create_app(services),
         log_level="warning",
         access_log=False,
@@ -244,11 +250,21 @@ def _http_config(services: Services) -> uvicorn.Config:
         ws_per_message_deflate=False,
         timeout_graceful_shutdown=STOP_TIMEOUT_S,
         server_header=False,
+        proxy_headers=bool(proxies),  # else anybody beside us could choose an address to be counted under
+        forwarded_allow_ips=list(proxies),
     )
+    if tls:
+        config.load()
+        config.ssl = tls.context()  # the one that is kept up to date
+    return config
 
 
-async def _announce(server: _Server, options: Options, state: StateDir, address: Address) -> None:
+async def _announce(
+    server: _Server, options: Options, state: StateDir, address: Address, tls: Tls | None
+) -> None:
     while not server.started:  # noqa: ASYNC110 - uvicorn has a flag, no event
         await asyncio.sleep(0.01)
     state.announce(address)
     options.on_ready(address)
+    if tls:
+        await tls.follow(lambda: state.announce(address._replace(certificate=tls.certificate())))

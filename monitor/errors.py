@@ -1,6 +1,7 @@
 """Every error that leaves `monitor`.
 
 MonitorError
+├── AccessError        tokens cannot be read or changed
 ├── ActionError        an action from outside does not have the documented form (`field` names the place)
 ├── ConfigError        the configuration file is wrong (`field` names the key)
 ├── DaemonError        the daemon could not start or be reached
@@ -13,6 +14,10 @@ MonitorError
 
 class MonitorError(Exception):
     """Root of the package's errors; the message is one sentence that says what to do."""
+
+
+class AccessError(MonitorError):
+    """Tokens cannot be read or changed; or a provider's word cannot be taken."""
 
 
 class ActionError(MonitorError):

@@ -9,6 +9,7 @@ import http.client
 import json
 import logging
 import socket
+import ssl
 import time
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -73,6 +74,8 @@ class IngestClient:
         The daemon's ingest token.
     timeout_s
         Bound on each wait for the network, in seconds.
+    tls
+        How the certificate of an ``https`` daemon is judged; None: by the system's authorities.
 
     Raises
     ------
@@ -80,15 +83,20 @@ class IngestClient:
         If the address is not one.
     """
 
-    def __init__(self, url: str, token: str, timeout_s: float) -> None:
+    def __init__(self, url: str, token: str, timeout_s: float, tls: ssl.SSLContext | None = None) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"{url!r} is not an address like http://127.0.0.1:8787")
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         self.timeout_s = timeout_s
         self._path = parts.path.rstrip("/") + "/v1/actions"
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/x-ndjson"}
-        self._connection = kind(parts.hostname, parts.port, timeout=timeout_s)
+        self._connection: http.client.HTTPConnection
+        if parts.scheme == "https":
+            self._connection = http.client.HTTPSConnection(
+                parts.hostname, parts.port, timeout=timeout_s, context=tls
+            )
+        else:
+            self._connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout_s)
         self._is_interrupted = False
 
     def post(self, body: bytes) -> Answer:

@@ -88,6 +88,18 @@ DRILL_FAILURES: Final = Metric("killcord_drill_failures_total", "counter", "Dril
 DRILL_AGE: Final = Metric(
     "killcord_drill_age_seconds", "gauge", "Time since the last drill of all points; +Inf if there was none."
 )
+SESSIONS: Final = Metric("killcord_sessions", "gauge", "Browsers that are signed in.")
+WRONG_TOKENS: Final = Metric(
+    "killcord_wrong_tokens_total", "counter", "Unknown tokens presented since start."
+)
+TURNED_AWAY: Final = Metric(
+    "killcord_turned_away_total",
+    "counter",
+    "Requests refused unheard since start, after too many wrong tokens.",
+)
+UNWRITTEN: Final = Metric(
+    "killcord_audit_unwritten_total", "counter", "Entries since start that the audit trail could not take."
+)
 KILL_LATENCY: Final = Metric(
     "killcord_kill_latency_seconds",
     "histogram",
@@ -117,6 +129,10 @@ ALL: Final = (
     KILL_READY,
     DRILL_FAILURES,
     DRILL_AGE,
+    SESSIONS,
+    WRONG_TOKENS,
+    TURNED_AWAY,
+    UNWRITTEN,
 )
 HISTOGRAMS: Final = (KILL_LATENCY,)
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import logging
+import ssl
 import threading
 import time
 import uuid
@@ -104,6 +105,8 @@ class Sensor:
     on_reject
         Called for each action that will never be delivered: in the sensor's thread for what the daemon
         refused, in the caller's for what cannot be encoded.
+    tls
+        How the certificate of an ``https`` daemon is judged; by the system's authorities if not given.
 
     Raises
     ------
@@ -131,10 +134,11 @@ class Sensor:
         timeout_s: float = 5.0,
         on_ack: Callable[[Sequence[str], float], object] | None = None,
         on_reject: Callable[[Rejection], object] | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         if capacity < 1 or batch < 1 or timeout_s <= 0:
             raise ValueError("capacity and batch must be at least 1, timeout_s above 0")
-        self._client = IngestClient(url, token, timeout_s)
+        self._client = IngestClient(url, token, timeout_s, tls)
         self._capacity = capacity
         self._batch = batch
         self._on_ack = on_ack

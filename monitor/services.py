@@ -9,9 +9,9 @@ from typing import Any
 
 from killswitch import PointStatus, Switch
 from monitor import metrics
-from monitor.access.tokens import Tokens
 from monitor.config import Config
 from monitor.engines.embedded import EmbeddedEngine
+from monitor.gate import Gate
 from monitor.intake.dead_letters import DeadLetters
 from monitor.intake.observation import Observer
 from monitor.kill.drills import Drills
@@ -41,7 +41,7 @@ class Services:
     """The parts of one daemon."""
 
     config: Config
-    tokens: Tokens
+    gate: Gate
     engine: EmbeddedEngine
     feed: Feed
     switch: Switch  # for what people ask: keeps a kill in the journal if the store is away
@@ -116,6 +116,10 @@ class Services:
             metrics.KILL_READY: status["kill_ready"],
             metrics.DRILL_FAILURES: self.drills.failures,
             metrics.DRILL_AGE: self.drills.age_s(time.time()),
+            metrics.SESSIONS: len(self.gate.sessions),
+            metrics.WRONG_TOKENS: self.gate.throttle.failures,
+            metrics.TURNED_AWAY: self.gate.throttle.turned_away,
+            metrics.UNWRITTEN: self.gate.trail.unwritten,
         }
 
     def histograms(self) -> dict[Metric, Histogram]:

@@ -1,11 +1,14 @@
 """The directory that holds everything a daemon must not forget, and its two small files that others read.
 
 secret           32 random bytes: the key of every digest and hash in the record
-tokens.json      bearer tokens by role (mode 0600)
+access.json      what is kept of tokens: no secret, only hashes (mode 0600)
+sessions.json    browsers that are signed in: hashes only
+audit/           the trail of who did what
+audit-inbox/     what the command line did, until the daemon takes it into the trail
 revocations      the daemon's own copy of all revocations, from which a robbed store is put right
 journal/         kills that were asked for while the store was away, one file each
 drills.ndjson    what each drill of the kill switch found, signed
-daemon.json      where the running daemon is: url, redis_url, point_url, pid; removed on a clean stop
+daemon.json      where the running daemon is, and a token that opens it while it runs; removed on a clean stop
 log/ feed/       the action log and the feed's messages
 checkpoint       the models, and the place in the log that they stand for
 spill/           the models of idle agents that memory has no room for; the checkpoint says what of it counts
@@ -21,10 +24,8 @@ import secrets
 from pathlib import Path
 from typing import NamedTuple
 
-from monitor.access.roles import ROLES, Role
 from monitor.errors import DaemonError
 
-TOKEN_BYTES = 24
 SECRET_BYTES = 32
 
 
@@ -32,12 +33,17 @@ class Address(NamedTuple):
     """Where a running daemon is.
 
     `redis_url` may write revocations; `point_url` is for enforcement points, empty if the store is the operator's own.
+    `token` opens everything for the owner of the state directory, until this daemon ends. `kill_url` is where kills are
+    taken, if not everywhere; `certificate` the one that the daemon serves TLS with (PEM), empty without.
     """
 
     url: str
     redis_url: str
     pid: int
     point_url: str = ""
+    token: str = ""
+    kill_url: str = ""
+    certificate: str = ""
 
 
 class StateDir:
@@ -79,17 +85,15 @@ class StateDir:
             )
         return secret
 
-    def tokens(self) -> dict[Role, str]:
-        """Return the bearer token of each role, made on first use."""
-        file = self.path / "tokens.json"
-        if not file.exists():
-            tokens = {role: secrets.token_urlsafe(TOKEN_BYTES) for role in ROLES}
-            write_private(file, json.dumps(tokens, indent=1).encode())
-        try:
-            kept = json.loads(file.read_text())
-            return {role: str(kept[role]) for role in ROLES}
-        except (ValueError, TypeError, KeyError) as error:
-            raise DaemonError(f"{file} is damaged ({error!r}): delete it, and new tokens are made") from error
+    @property
+    def token_file(self) -> Path:
+        """Where tokens are kept."""
+        return self.path / "access.json"
+
+    @property
+    def audit_inbox(self) -> Path:
+        """Where the command line leaves what it did for the trail."""
+        return self.path / "audit-inbox"
 
     def announce(self, address: Address) -> None:
         """Say where the daemon is."""

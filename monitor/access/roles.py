@@ -23,17 +23,26 @@ GRANTS: Final[Mapping[Role, frozenset[Permission]]] = {
 
 
 class Principal(NamedTuple):
-    """Who sent a request, as far as the daemon has made sure. `name` is what the record says of whatever they do."""
+    """Who sent a request, as far as the daemon has made sure. `name` is what the record says of whatever they do.
+
+    `credential` says by what they are known, and is no secret: ``token:ID``, ``session:ID`` or ``local``.
+    """
 
     name: str
     role: Role
     permissions: frozenset[Permission]
+    credential: str = ""
 
     def may(self, permission: Permission) -> bool:
         """Return whether this principal has the permission."""
         return permission in self.permissions
 
 
-def principal(name: str, role: Role) -> Principal:
+def principal(name: str, role: Role, credential: str = "") -> Principal:
     """Return the principal of that name with all that its role grants."""
-    return Principal(name, role, GRANTS[role])
+    return Principal(name, role, GRANTS[role], credential)
+
+
+def owner(name: str) -> Principal:
+    """Return the owner of the state directory, who may do everything: all that is kept is theirs to read and write."""
+    return Principal(name, "admin", frozenset(PERMISSIONS), "local")

@@ -11,7 +11,7 @@ from monitor.cli.client import find_daemon, get
 
 def run(options: argparse.Namespace) -> int:
     """Print the agents, the riskiest first."""
-    agents = get(find_daemon(options, "analyst"), "/v1/agents")["agents"]
+    agents = get(find_daemon(options), "/v1/agents")["agents"]
     agents.sort(key=lambda agent: (-agent["risk"], agent["agent_id"]))
     print(json.dumps(agents) if options.json else _table(agents))
     return 0

@@ -64,7 +64,13 @@ def daemon(parser: argparse.ArgumentParser) -> None:
     """Add where the daemon is, and a token for it."""
     state(parser)
     parser.add_argument("--url", help="the daemon (default: the one that runs with the state directory)")
-    parser.add_argument("--token", help="(default: from the state directory)")
+    parser.add_argument("--token", help="(default: the running daemon's own, from the state directory)")
+    parser.add_argument(
+        "--ca",
+        type=Path,
+        metavar="FILE",
+        help="certificates to judge an https daemon by (default: the system's)",
+    )
 
 
 def state(parser: argparse.ArgumentParser) -> None:

@@ -5,37 +5,69 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import ssl
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from monitor.access.roles import Role
-from monitor.errors import DaemonError
+from monitor.errors import ConfigError, DaemonError
 from monitor.state_dir import StateDir
 
 TIMEOUT_S = 10.0
 
 
 class Daemon(NamedTuple):
-    """A daemon's address and a token for it."""
+    """A daemon's address, a token for it, and how its TLS certificate is judged (None: no TLS)."""
 
     url: str
     token: str
+    tls: ssl.SSLContext | None = None
 
 
-def find_daemon(options: argparse.Namespace, role: Role) -> Daemon:
-    """Return the daemon that was named, or the one of the state directory."""
+def find_daemon(options: argparse.Namespace) -> Daemon:
+    """Return the daemon that was named, or the one of the state directory as it is announced at this moment.
+
+    A daemon that was started anew has another local token: whoever tries again asks this again.
+    """
     if options.url and options.token:
-        return Daemon(options.url.rstrip("/"), options.token)
-    state = StateDir.existing(options.state)
-    url = options.url or state.address().url
-    return Daemon(url.rstrip("/"), options.token or state.tokens()[role])
+        return Daemon(options.url.rstrip("/"), options.token, _tls(options.url, options.ca, ""))
+    address = StateDir.existing(options.state).address()
+    url = (options.url or address.url).rstrip("/")
+    if url not in (address.url, address.kill_url) and not options.token:
+        raise ConfigError(
+            "--token", f"the state directory's own token is for {address.url}; {url} takes one of its own"
+        )
+    own = address.certificate if url in (address.url, address.kill_url) else ""
+    return Daemon(url, options.token or address.token, _tls(url, options.ca, own))
+
+
+def _tls(url: str, ca: Path | None, certificate: str) -> ssl.SSLContext | None:
+    """Return how to judge the daemon's certificate: by a CA file, or as the very one that it announced itself with."""
+    if urlsplit(url).scheme != "https":
+        return None
+    try:
+        context = ssl.create_default_context(cafile=ca)
+    except OSError as error:
+        raise ConfigError("--ca", f"{ca} holds no certificates: {error}") from error
+    if certificate and ca is None:
+        # Only its owner can write the announcement, so its certificate is right, whatever name it was made out for.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.load_verify_locations(cadata=certificate)
+    return context
 
 
 def get(daemon: Daemon, path: str) -> Any:
     """Return the JSON at the path; raises `DaemonError` if there is none to be had."""
     parts = urlsplit(daemon.url)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
+    connection: http.client.HTTPConnection
+    if daemon.tls:
+        connection = http.client.HTTPSConnection(
+            parts.hostname or "", parts.port, timeout=TIMEOUT_S, context=daemon.tls
+        )
+    else:
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
     try:
         connection.request("GET", path, headers={"Authorization": f"Bearer {daemon.token}"})
         response = connection.getresponse()

@@ -1,4 +1,4 @@
-"""Runs one command. Its options are in `watching` or `killing`, its work in a module of its own."""
+"""Runs one command. Its options are in `watching`, `killing` or `accessing`, its work in a module of its own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from killswitch import InvalidRequest, InvalidTarget, KillswitchError, StoreUnreachable
-from monitor.cli import killing, watching
+from monitor.cli import accessing, killing, watching
 from monitor.errors import ActionError, ConfigError, DaemonError, HistoryError, MonitorError
 
 DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
@@ -44,4 +44,5 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     watching.add(commands)
     killing.add(commands)
+    accessing.add(commands)
     return parser

@@ -22,11 +22,11 @@ SHOWN_REJECTIONS = 5
 
 def run(options: argparse.Namespace) -> int:
     """Send everything and wait until it is acknowledged; 1 if anything was refused."""
-    daemon = find_daemon(options, "sensor")
+    daemon = find_daemon(options)
     rejections: list[Rejection] = []
     started_s = time.monotonic()
     with Sensor(
-        daemon.url, daemon.token, capacity=WINDOW, batch=BATCH, on_reject=rejections.append
+        daemon.url, daemon.token, capacity=WINDOW, batch=BATCH, on_reject=rejections.append, tls=daemon.tls
     ) as sensor:
         shown_s = started_s
         for document in read_recording(find_recording(options.path)):

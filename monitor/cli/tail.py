@@ -17,7 +17,7 @@ from monitor.errors import DaemonError
 def run(options: argparse.Namespace) -> int:
     """Print messages until Ctrl-C, or until there were as many as asked for."""
     shown = 0
-    for message in _messages(find_daemon(options, "analyst"), options.since):
+    for message in _messages(find_daemon(options), options.since):
         text = json.dumps(message) if options.json else _line(message)
         if text:
             print(text, flush=True)
@@ -40,7 +40,11 @@ def _open(daemon: Daemon, since: int | None) -> ClientConnection:
     query = "" if since is None else f"?since={since}"
     url = f"ws{daemon.url.removeprefix('http')}/v1/feed{query}"
     return connect(
-        url, additional_headers={"Authorization": f"Bearer {daemon.token}"}, compression=None, proxy=None
+        url,
+        additional_headers={"Authorization": f"Bearer {daemon.token}"},
+        ssl=daemon.tls,
+        compression=None,
+        proxy=None,
     )
 
 

@@ -6,11 +6,12 @@ import argparse
 import logging
 import sys
 
+from monitor.cli.arguments import operator
 from monitor.config import load_config
 from monitor.daemon import Options
 from monitor.daemon import run as run_daemon
 from monitor.errors import ConfigError
-from monitor.state_dir import Address, StateDir
+from monitor.state_dir import Address
 
 
 def run(options: argparse.Namespace) -> int:
@@ -27,9 +28,9 @@ def run(options: argparse.Namespace) -> int:
         raise ConfigError("--engine", "is 'embedded' or 'kafka://host:9092'")
 
     def on_ready(address: Address) -> None:
-        token = StateDir(options.state).tokens()["on-call"]
         print(f"ready {address.url}", flush=True)
-        print(f"dashboard {address.url}/#token={token}", file=sys.stderr)
+        # Where kills are taken elsewhere, there is the dashboard that can do everything.
+        print(f"dashboard {address.kill_url or address.url}/#token={address.token}", file=sys.stderr)
 
     run_daemon(
         Options(
@@ -38,6 +39,7 @@ def run(options: argparse.Namespace) -> int:
             redis_url=options.redis,
             host=options.host,
             port=options.port,
+            owner=operator(),
             on_ready=on_ready,
         )
     )

@@ -107,10 +107,10 @@ export class Panel {
       return this.#problem("Say why: whoever looks at this tomorrow needs it. Nothing was sent.", "reason");
     if (!by) return this.#problem("Say who you are: it goes into the record. Nothing was sent.", "by");
     rememberOperator(by);
-    await this.#send(reason, by);
+    await this.#send(reason);
   }
 
-  async #send(reason, by) {
+  async #send(reason) {
     const { path, extra } = MODES[this.#mode];
     const [mode, target] = [this.#mode, this.#target];
     const isShown = () =>
@@ -121,7 +121,7 @@ export class Panel {
     this.#problem(null);
     this.#draw();
     try {
-      const response = await act(path, { target, reason, by, ...extra });
+      const response = await act(path, { target, reason, ...extra });
       setText(
         byId("announce"),
         `${plain(target)}: ${verdictOf(mode, response, containment({ epoch: response.epoch, response, acks: new Map(), expected: [] })).text}`,

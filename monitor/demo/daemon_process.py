@@ -98,7 +98,6 @@ class DaemonProcess:
             on_wait()
             time.sleep(0.02)
         self.address = StateDir(self.state).address()
-        self.tokens = StateDir(self.state).tokens()
         self.keyring = keyring_file(StateDir(self.state)).read_text()
 
     def is_running(self) -> bool:
@@ -107,15 +106,20 @@ class DaemonProcess:
 
     @property
     def dashboard(self) -> str:
-        """The dashboard's address, with a token that may do everything."""
-        return f"{self.address.url}/#token={self.tokens['on-call']}"
+        """The dashboard's address, with a token that may do everything while this daemon runs."""
+        return f"{self.address.url}/#token={self.token}"
+
+    @property
+    def token(self) -> str:
+        """The running daemon's own token."""
+        return self.address.token
 
     def get(self, path: str) -> dict[str, Any]:
         """Return the JSON object at a path of the API."""
         parts = urlsplit(self.address.url)
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_TIMEOUT_S)
         try:
-            connection.request("GET", path, headers={"Authorization": f"Bearer {self.tokens['analyst']}"})
+            connection.request("GET", path, headers={"Authorization": f"Bearer {self.token}"})
             response = connection.getresponse()
             body = response.read()
         except (OSError, http.client.HTTPException) as error:

@@ -92,7 +92,7 @@ def _stage(options: DemoOptions, state: Path, tell: Narrator, findings: Findings
         daemon = stack.enter_context(DaemonProcess(state))
         fleet = make_fleet(seed, options.agents)
         daemon.wait_ready(lambda: tell.progress("the daemon starts (the first time it compiles the models)"))
-        feed = stack.enter_context(FeedReader(daemon.address.url, daemon.tokens["analyst"]))
+        feed = stack.enter_context(FeedReader(daemon.address.url, daemon.token))
         setups = [_setup(seed, options.agents, number, until_s, daemon) for number in range(options.agents)]
         crew = stack.enter_context(Crew(setups))
         tell.say(f"The dashboard: {daemon.dashboard}")
@@ -114,7 +114,7 @@ def _setup(seed: int, agents: int, number: int, until_s: float, daemon: DaemonPr
         number=number,
         history_until_s=until_s,
         url=daemon.address.url,
-        token=daemon.tokens["sensor"],
+        token=daemon.token,
         redis_url=daemon.address.point_url,
         keyring=daemon.keyring,
     )

@@ -75,7 +75,7 @@ class Story:
         history = merged_history(self._fleet, until_s)
         with Sensor(
             self._daemon.address.url,
-            self._daemon.tokens["sensor"],
+            self._daemon.token,
             capacity=len(history),
             batch=_HISTORY_BATCH,
         ) as sensor:

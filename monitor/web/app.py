@@ -19,6 +19,9 @@ from monitor.web import live
 from monitor.web.responses import problem_response
 from monitor.web.table import ENDPOINTS
 
+# RFC 6797 §6.1: after one visit over TLS a browser does not speak to us without, for a year.
+_HSTS = "max-age=31536000"
+
 DASHBOARD = Path(__file__).parent.parent / "dashboard"
 
 _HEADERS = {
@@ -48,6 +51,8 @@ class SecurityHeaders:
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
+                if scope["scheme"] == "https":
+                    headers.setdefault("Strict-Transport-Security", _HSTS)
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

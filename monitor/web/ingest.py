@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,6 +21,21 @@ YIELD_AFTER_S = 0.003
 
 MAX_REJECTIONS_SHOWN = 1000
 RETRY_AFTER_S = "1"
+
+_ACTION: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["id", "ts", "agent_id", "tool"],
+    "properties": {
+        "id": {"type": "string", "minLength": 1, "maxLength": 200},
+        "ts": {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "number"}]},
+        "agent_id": {"type": "string", "minLength": 1, "maxLength": 200},
+        "tool": {"type": "string", "minLength": 1, "maxLength": 200},
+        "session_id": {"type": "string"},
+        "args": {"type": "object"},
+    },
+}
+ACTIONS_SCHEMA: Final[dict[str, Any]] = {"anyOf": [_ACTION, {"type": "array", "items": _ACTION}]}
+"""The body in outline, for the API's own description; docs/actions.md has every field. NDJSON is taken too."""
 
 
 async def post_actions(request: Request) -> Response:

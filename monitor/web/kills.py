@@ -24,6 +24,7 @@ from killswitch import (
     Target,
 )
 from monitor.kill.outcomes import outcome_fields
+from monitor.web.endpoints import sender
 from monitor.web.responses import Problem, json, read_body, services
 
 T = TypeVar("T")
@@ -37,7 +38,6 @@ class Kill(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reason: Words
     level: Literal["step_up", "suspend", "revoke"] = "revoke"
     expires_in_s: Annotated[float, Meta(gt=0, le=31_536_000)] | None = None
-    by: Annotated[str, Meta(min_length=1, max_length=200)] = "api"
     confirm: str = ""
 
 
@@ -46,7 +46,6 @@ class Restore(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     target: str
     reason: Words
-    by: Annotated[str, Meta(min_length=1, max_length=200)] = "api"
 
 
 async def get_revocations(request: Request) -> Response:
@@ -69,6 +68,7 @@ async def post_revocation(request: Request) -> Response:
             "confirm",
         )
     switch, config = services(request).switch, services(request).config.killswitch
+    by = sender(request).name
     expires_at_s = None if kill.expires_in_s is None else time.time() + kill.expires_in_s
     return _answer(
         kill.target,
@@ -76,7 +76,7 @@ async def post_revocation(request: Request) -> Response:
             lambda: switch.revoke_and_wait(
                 Target.parse(kill.target),
                 reason=kill.reason,
-                by=kill.by,
+                by=by,
                 level=kill.level,
                 expires_at_s=expires_at_s,
                 contain_timeout_s=config.contain_timeout_s,
@@ -90,14 +90,14 @@ async def post_restoration(request: Request) -> Response:
 
     Where operators have to agree first: 409 and how many approvals are ``needed``.
     """
-    restore = await decode_body(request, Restore)
+    restore, by = await decode_body(request, Restore), sender(request).name
     switch, config = services(request).switch, services(request).config.killswitch
     try:
         outcome, containment = await _in_thread(
             lambda: switch.restore_and_wait(
                 Target.parse(restore.target),
                 reason=restore.reason,
-                by=restore.by,
+                by=by,
                 contain_timeout_s=config.contain_timeout_s,
             )
         )

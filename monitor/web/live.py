@@ -8,13 +8,13 @@ import re
 from typing import Any
 
 import msgspec
-from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from monitor.access.browsers import SUBPROTOCOL, bearer, bearer_of_subprotocols, is_allowed_origin
+from monitor.access.browsers import SUBPROTOCOL
 from monitor.live.feed import Message, Missed, now_text
 from monitor.services import Services
-from monitor.web.responses import json
+from monitor.web.authentication import until_unwelcome, welcome
+from monitor.web.responses import Problem, problem_response
 
 STATUS_INTERVAL_S = 1.0
 SEND_TIMEOUT_S = 20.0
@@ -22,14 +22,15 @@ SEND_TIMEOUT_S = 20.0
 
 # RFC 6455 §7.4.1 and its registry: try again later.
 TOO_SLOW = 1013
+NOT_ALLOWED = 1008
 
 
 async def feed_socket(websocket: WebSocket) -> None:
     """Serve one reader until it leaves."""
     daemon: Services = websocket.app.state.services
-    refusal = _refusal(websocket, daemon)
-    if refusal:
-        await websocket.send_denial_response(refusal)
+    sender = welcome(websocket)
+    if isinstance(sender, Problem):
+        await websocket.send_denial_response(await problem_response(websocket, sender))
         return
     subprotocol = SUBPROTOCOL if SUBPROTOCOL in websocket.scope["subprotocols"] else None
     await websocket.accept(subprotocol)
@@ -38,19 +39,23 @@ async def feed_socket(websocket: WebSocket) -> None:
 
 
 async def _serve(websocket: WebSocket, daemon: Services) -> None:
-    """Run the three loops of a reader; the first to end ends the others."""
+    """Run the loops of a reader; the first to end ends the others."""
     sending = asyncio.Lock()
     loops = [
         asyncio.create_task(_send_messages(websocket, daemon, sending)),
         asyncio.create_task(_send_status(websocket, daemon, sending)),
         asyncio.create_task(_drain(websocket)),
+        asyncio.create_task(until_unwelcome(websocket)),
     ]
     try:
-        await asyncio.wait(loops, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(loops, return_when=asyncio.FIRST_COMPLETED)
+        is_unwelcome = done == {loops[-1]}
     finally:
         for loop in loops:
             loop.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
+    if is_unwelcome:
+        await websocket.close(NOT_ALLOWED, "the token or the session has ended")
 
 
 async def _send_messages(websocket: WebSocket, daemon: Services, sending: asyncio.Lock) -> None:
@@ -90,18 +95,3 @@ def _missed(daemon: Services, missed: Missed) -> str:
 def _status(daemon: Services, content: dict[str, Any]) -> str:
     message = {"seq": daemon.feed.last_seq, "type": "status", "ts": now_text(), "status": content}
     return msgspec.json.encode(message).decode()
-
-
-def _refusal(websocket: WebSocket, daemon: Services) -> Response | None:
-    headers = websocket.headers
-    if not is_allowed_origin(
-        headers.get("origin"), headers.get("host"), daemon.config.server.allowed_origins
-    ):
-        return json({"error": "pages of this origin may not open the feed", "field": "origin"}, 403)
-    token = bearer(headers.get("authorization")) or bearer_of_subprotocols(websocket.scope["subprotocols"])
-    sender = daemon.tokens.principal(token)
-    if sender is None:
-        return json({"error": "send a known token", "field": None}, 401)
-    if not sender.may("read"):
-        return json({"error": f"the role '{sender.role}' may not read the feed", "field": None}, 403)
-    return None

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from monitor.services import Services
@@ -32,7 +32,7 @@ def json(content: Any, status: int = 200, headers: dict[str, str] | None = None)
     )
 
 
-async def problem_response(_: Request, error: Exception) -> Response:
+async def problem_response(_: HTTPConnection, error: Exception) -> Response:
     """Return the JSON body of a refusal."""
     if not isinstance(error, HTTPException):
         raise error
@@ -40,7 +40,7 @@ async def problem_response(_: Request, error: Exception) -> Response:
     return json({"error": error.detail, "field": field}, error.status_code, dict(error.headers or {}))
 
 
-def services(request: Request) -> Services:
+def services(request: HTTPConnection) -> Services:
     """Return the daemon that this request came to."""
     found = request.app.state.services
     assert isinstance(found, Services)  # noqa: S101 - the app is only ever built with them
@@ -48,7 +48,10 @@ def services(request: Request) -> Services:
 
 
 async def read_body(request: Request) -> bytes:
-    """Return the body, or refuse it with 413 as soon as it is known to be too long."""
+    """Return the body, or refuse it with 413 as soon as it is known to be too long.
+
+    It is left in ``request.state.body`` for the record of what was done.
+    """
     limit = services(request).config.server.max_body_bytes
     declared = request.headers.get("content-length", "0")
     if declared.isdigit() and int(declared) > limit:
@@ -59,7 +62,9 @@ async def read_body(request: Request) -> bytes:
         if size > limit:
             raise _too_long(limit)
         parts.append(part)
-    return b"".join(parts)
+    body: bytes = b"".join(parts)
+    request.state.body = body
+    return body
 
 
 def _too_long(limit: int) -> Problem:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from monitor.web import ingest, kills, views
+from monitor.web import audit_views, ingest, kills, login, openapi, sessions, views
 from monitor.web.endpoints import LIMIT, Endpoint, Query
 
 ENDPOINTS: Final = (
-    Endpoint("POST", "/v1/actions", ingest.post_actions, "ingest", "Take actions in; answered when durable"),
+    Endpoint(
+        "POST",
+        "/v1/actions",
+        ingest.post_actions,
+        "ingest",
+        "Take actions in; answered when durable",
+        schema=ingest.ACTIONS_SCHEMA,
+    ),
     Endpoint(
         "GET",
         "/v1/actions",
@@ -32,6 +39,38 @@ ENDPOINTS: Final = (
     Endpoint(
         "POST", "/v1/restorations", kills.post_restoration, "kill", "Restore a target", body=kills.Restore
     ),
+    Endpoint(
+        "POST",
+        "/v1/session",
+        sessions.post_session,
+        None,
+        "Sign a browser in with a token",
+        body=sessions.SignIn,
+        is_private=True,
+    ),
+    Endpoint("GET", "/v1/session", sessions.get_session, None, "Who this is, and what they may do"),
+    Endpoint("DELETE", "/v1/session", sessions.delete_session, None, "Sign the browser out"),
+    Endpoint("GET", sessions.LOGIN_PATH, login.get_login, None, "Sign in at the provider"),
+    Endpoint(
+        "GET",
+        login.CALLBACK_PATH,
+        login.get_callback,
+        None,
+        "Where the provider sends the browser back to",
+        (
+            Query("state", "which attempt to sign in this is", {"type": "string"}),
+            Query("code", "what the provider gives an ID token for", {"type": "string"}),
+        ),
+    ),
+    Endpoint(
+        "GET",
+        "/v1/audit",
+        audit_views.get_audit,
+        "audit",
+        "Who did what, newest first",
+        (LIMIT, Query("before", "the `next` of an earlier page", {"type": "integer", "minimum": 1})),
+    ),
+    Endpoint("GET", "/v1/openapi.json", openapi.get_openapi, None, "This description (OpenAPI 3.1)"),
     Endpoint("GET", "/healthz", views.healthz, None, "Whether the process lives"),
     Endpoint("GET", "/readyz", views.readyz, None, "Whether actions are taken in and kills would be written"),
     Endpoint("GET", "/metrics", views.get_metrics, None, "Metrics in the Prometheus text format"),

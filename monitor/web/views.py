@@ -17,10 +17,11 @@ from monitor.core.inventory import AgentRecord
 from monitor.errors import LogError
 from monitor.metrics import render
 from monitor.services import Services
+from monitor.web.endpoints import sender
 from monitor.web.kills import decode_body
 from monitor.web.responses import Problem, json, services
 
-MAX_ALERTS = 1000
+MAX_LISTED = 1000
 
 
 class VerdictBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,7 +29,6 @@ class VerdictBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     verdict: Literal["dismissed", "confirmed"]
     reason: Annotated[str, Meta(min_length=1, max_length=2000)]
-    by: Annotated[str, Meta(min_length=1, max_length=200)] = "api"
 
 
 async def get_agents(request: Request) -> Response:
@@ -44,7 +44,7 @@ async def get_agents(request: Request) -> Response:
 
 async def get_alerts(request: Request) -> Response:
     """List the newest alerts, newest first."""
-    limit = _limit(request, MAX_ALERTS)
+    limit = limit_of(request, MAX_LISTED)
     messages = services(request).feed.newest("alert", limit)
     return json({"alerts": [message["alert"] for message in messages]})
 
@@ -55,7 +55,7 @@ async def get_actions(request: Request) -> Response:
     if not agent:
         raise Problem(422, "name the agent: /v1/actions?agent=…", "agent")
     engine = services(request).engine
-    found = await asyncio.to_thread(engine.newest_actions, agent, _limit(request, MAX_ALERTS))
+    found = await asyncio.to_thread(engine.newest_actions, agent, limit_of(request, MAX_LISTED))
     return json({"actions": found})
 
 
@@ -64,7 +64,7 @@ async def post_verdict(request: Request) -> Response:
     body = await decode_body(request, VerdictBody)
     alert = request.path_params["alert_id"]
     try:
-        await services(request).engine.judge(alert, body.verdict, body.by, body.reason)
+        await services(request).engine.judge(alert, body.verdict, sender(request).name, body.reason)
     except LogError as error:
         raise Problem(503, f"not durable, so not taken: {error}") from error
     return json({"id": alert, "verdict": body.verdict})
@@ -134,7 +134,8 @@ def _revocation(record: Revocation | None) -> dict[str, Any] | None:
     }
 
 
-def _limit(request: Request, most: int) -> int:
+def limit_of(request: Request, most: int) -> int:
+    """Return ``limit`` of the query, 200 if it is not there; 422 if it is none."""
     text = request.query_params.get("limit", "200")
     if not re.fullmatch("[0-9]{1,6}", text) or not 1 <= int(text) <= most:
         raise Problem(422, f"limit is a number from 1 to {most}", "limit")

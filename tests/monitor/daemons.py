@@ -13,6 +13,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from monitor.access.roles import ROLES
+from monitor.access.token_file import TokenFile
+from monitor.access.tokens import make_token
+from monitor.state_dir import StateDir
+
 READY_TIMEOUT_S = 60.0
 FAST_CONFIG = """
 [detection]
@@ -29,6 +34,17 @@ interval_s = 0.0
 """
 
 
+def mint_tokens(state: Path) -> dict[str, str]:
+    """A real token for each role, named `the-ROLE`, in the file that a daemon reads, running or not."""
+    return {role: mint_token(state, role) for role in ROLES}
+
+
+def mint_token(state: Path, role: str, *, expires_at_s: float | None = None) -> str:
+    text, token = make_token(role, f"the-{role}", by="tests", now_s=time.time(), expires_at_s=expires_at_s)
+    TokenFile(StateDir(state).token_file).add(token)
+    return text
+
+
 class RunningDaemon:
     """`killcord up` on a free port with its own state; can be killed and started again on the same state."""
 
@@ -39,6 +55,7 @@ class RunningDaemon:
         self._config.write_text(config)
         self._log = state.with_suffix(".log")
         self.process: subprocess.Popen[bytes] | None = None
+        self.tokens = mint_tokens(state)
 
     def __enter__(self) -> RunningDaemon:
         self.start()
@@ -62,7 +79,7 @@ class RunningDaemon:
             time.sleep(0.02)
         address = json.loads((self.state / "daemon.json").read_text())
         self.url, self.redis_url = address["url"], address["redis_url"]
-        self.tokens = json.loads((self.state / "tokens.json").read_text())
+        self.local_token = address["token"]
 
     def kill(self) -> None:
         """kill -9: no chance to tidy up."""

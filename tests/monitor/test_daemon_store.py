@@ -23,7 +23,7 @@ from tests.killswitch.conftest import Server, refuses
 from tests.monitor.daemons import RunningDaemon
 
 pytestmark = pytest.mark.redis
-KILL = {"target": "agent:x", "reason": "it pays strangers", "by": "alice"}
+KILL = {"target": "agent:x", "reason": "it pays strangers"}
 
 
 @pytest.fixture

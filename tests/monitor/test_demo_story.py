@@ -30,7 +30,7 @@ def setup(daemon, number):
         number=number,
         history_until_s=time.time(),
         url=daemon.address.url,
-        token=daemon.tokens["sensor"],
+        token=daemon.token,
         redis_url=daemon.address.point_url,
         keyring=daemon.keyring,
     )
@@ -93,7 +93,7 @@ def test_an_agent_is_killed_in_its_process_restored_and_nothing_it_did_is_lost(d
 
 def test_what_a_hijacked_agent_did_before_it_was_stopped_is_told(daemon, crew):
     agents, names = crew
-    with FeedReader(daemon.address.url, daemon.tokens["analyst"]) as feed:
+    with FeedReader(daemon.address.url, daemon.token) as feed:
         agents.order(0, "hijack")
         wait_until(lambda: daemon.get(f"/v1/actions?agent={names[0]}&limit=100")["actions"])
         outcome = daemon.command("kill", f"agent:{names[0]}", "--reason", "a test", "--by", "pytest")
@@ -139,7 +139,7 @@ def test_waiting_for_what_does_not_come_fails_in_a_sentence(daemon, crew):
     with pytest.raises(StoryFailed, match=r"agent 2 was not refused within 0\.1 s"):
         agents.wait(2, "refused", 0.1)
     with (
-        FeedReader(daemon.address.url, daemon.tokens["analyst"]) as feed,
+        FeedReader(daemon.address.url, daemon.token) as feed,
         pytest.raises(StoryFailed, match="did not show a miracle"),
     ):
         feed.wait_for(lambda: None, "a miracle", 0.1)

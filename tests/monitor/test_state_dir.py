@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from monitor.errors import DaemonError
-from monitor.state_dir import ROLES, Address, StateDir, write_private
+from monitor.state_dir import Address, StateDir, write_private
 
 
 def mode(path: Path) -> int:
@@ -20,25 +19,20 @@ def mode(path: Path) -> int:
 def test_the_directory_and_its_secrets_are_for_their_owner_only(tmp_path: Path) -> None:
     state = StateDir(tmp_path / "deep" / "state")
     state.secret()
-    state.tokens()
     state.announce(Address("http://127.0.0.1:1", "unix:///s", 7))
     assert mode(state.path) == 0o700
-    assert {mode(state.path / name) for name in ("secret", "tokens.json", "daemon.json")} == {0o600}
+    assert {mode(state.path / name) for name in ("secret", "daemon.json")} == {0o600}
 
 
-def test_secret_and_tokens_are_made_once_and_kept(tmp_path: Path) -> None:
+def test_the_secret_is_made_once_and_kept(tmp_path: Path) -> None:
     first, again = StateDir(tmp_path), StateDir(tmp_path)
     assert first.secret() == again.secret()
     assert len(first.secret()) == 32
-    assert first.tokens() == again.tokens()
-    assert set(first.tokens()) == set(ROLES)
-    assert len(set(first.tokens().values())) == len(ROLES)
 
 
 def test_two_installations_share_nothing(tmp_path: Path) -> None:
     one, other = StateDir(tmp_path / "one"), StateDir(tmp_path / "other")
     assert one.secret() != other.secret()
-    assert not set(one.tokens().values()) & set(other.tokens().values())
 
 
 def test_an_announced_daemon_is_found_until_it_takes_it_back(tmp_path: Path) -> None:
@@ -57,13 +51,6 @@ def test_a_damaged_announcement_raises_our_error(tmp_path: Path, content: str) -
     (tmp_path / "daemon.json").write_text(content)
     with pytest.raises(DaemonError, match=r"daemon\.json"):
         StateDir(tmp_path).address()
-
-
-@pytest.mark.parametrize("content", ["", "[]", "{}", json.dumps({"sensor": "a", "analyst": "b"})])
-def test_damaged_tokens_raise_our_error(tmp_path: Path, content: str) -> None:
-    (tmp_path / "tokens.json").write_text(content)
-    with pytest.raises(DaemonError, match=r"tokens\.json"):
-        StateDir(tmp_path).tokens()
 
 
 def test_a_damaged_secret_raises_our_error(tmp_path: Path) -> None:

@@ -11,33 +11,35 @@ import pytest
 
 from killswitch import Switch
 from killswitch.storage.journal import Journal
-from monitor.access.roles import Role
-from monitor.access.tokens import Tokens
 from monitor.config import parse_config
 from monitor.errors import LogError
+from monitor.gate import Gate, open_gate
 from monitor.intake.dead_letters import DeadLetters
 from monitor.kill.journal_drain import JournalDrain
 from monitor.kill.killer import Killer
 from monitor.record.segments import Record
 from monitor.services import Services, StoreHealth
+from monitor.state_dir import StateDir
 from monitor.web.app import create_app
+from tests.monitor.daemons import mint_tokens
 from tests.monitor.engines import Node, until
 from tests.monitor.streams import OBSERVER
 
 CONFIG = parse_config("[server]\nmax_body_bytes = 2048\nmax_backlog_actions = 3\n")
-TOKENS: dict[Role, str] = {"sensor": "in", "analyst": "look", "on-call": "stop"}
 
 
 class Edge:
     """The application over a real engine; its store is nowhere."""
 
-    def __init__(self, node: Node, state: Path) -> None:
+    def __init__(self, node: Node, state: Path, gate: Gate) -> None:
         self.node = node
+        minted = mint_tokens(state)
+        self._tokens = {"in": minted["sensor"], "look": minted["analyst"], "stop": minted["on-call"]}
         switch = Switch(f"unix://{state}/nothing", timeout_s=0.1)
         self.letters = state / "dead-letters.ndjson"
         self.services = Services(
             config=CONFIG,
-            tokens=Tokens(TOKENS),
+            gate=gate,
             engine=node.engine,
             feed=node.feed,
             switch=switch,
@@ -58,6 +60,7 @@ class Edge:
         headers: dict[str, str] | None = None,
     ) -> tuple[int, Any, dict[str, str]]:
         """Status, content and headers of the answer to one request, its body sent in parts."""
+        token = self._tokens.get(token or "", token)
         given = {**({"authorization": f"Bearer {token}"} if token else {}), **(headers or {})}
         name, _, query = path.partition("?")
         scope = {
@@ -91,8 +94,8 @@ class Edge:
 
 @pytest.fixture
 async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
-    async with Node(tmp_path, CONFIG) as node:
-        yield Edge(node, tmp_path)
+    async with Node(tmp_path, CONFIG) as node, open_gate(CONFIG, StateDir(tmp_path)) as gate:
+        yield Edge(node, tmp_path, gate)
 
 
 def action(number: int = 1, **fields: Any) -> bytes:
@@ -206,7 +209,7 @@ async def test_a_wrong_verdict_is_refused_and_not_recorded(edge: Edge, body: Any
 
 
 async def test_a_verdict_is_on_disk_when_it_is_answered(edge: Edge) -> None:
-    body = json.dumps({"verdict": "dismissed", "reason": "our own test", "by": "alice"}).encode()
+    body = json.dumps({"verdict": "dismissed", "reason": "our own test"}).encode()
     status, answer, _ = await edge.ask("POST", "/v1/alerts/al-1/verdict", body, token="stop")
     assert (status, answer) == (200, {"id": "al-1", "verdict": "dismissed"})
     assert len(list(edge.node.engine._log.read())) == 1
