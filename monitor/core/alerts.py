@@ -13,6 +13,8 @@ from typing import Literal
 
 import msgspec
 
+from monitor.intake.observation import Observation
+
 Level = Literal["none", "alert", "suspend", "revoke"]
 Severity = Literal["low", "medium", "high", "critical"]
 Verdict = Literal[
@@ -113,7 +115,7 @@ def switch_alert(
     """Return a critical alert about the kill switch itself, on which people have to act."""
     return Alert(
         id=own_id,
-        ts=datetime.fromtimestamp(now_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        ts=rfc3339(now_s),
         agent_id=about,
         session_id=None,
         tool="kill switch",
@@ -129,3 +131,37 @@ def switch_alert(
         ),
         response=ResponseTaken("alert", "none", "none", why),
     )
+
+
+def plain_alert(
+    action: Observation,
+    seq: int,
+    verdict: Verdict,
+    severity: Severity,
+    title: str,
+    response: ResponseTaken,
+    reasons: tuple[ReasonText, ...] = (),
+    kind: str = "",
+) -> Alert:
+    """Return an alert that is not about how strange an action is."""
+    return Alert(
+        id=alert_id(action.agent_id, action.id, kind or verdict),
+        ts=rfc3339(action.ts_s),
+        agent_id=action.agent_id,
+        session_id=action.session_id,
+        tool=action.tool,
+        action_id=action.id,
+        action_seq=seq,
+        verdict=verdict,
+        severity=severity,
+        p=None,
+        threshold_p=None,
+        title=title,
+        reasons=reasons,
+        response=response,
+    )
+
+
+def rfc3339(ts_s: float) -> str:
+    """Return the time as text, in UTC, to the millisecond."""
+    return datetime.fromtimestamp(ts_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

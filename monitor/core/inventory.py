@@ -13,6 +13,9 @@ RECENT_SCORES = 60
 RISK_HALF_LIFE_S = 600.0
 """Risk falls by half in ten minutes without strange actions: long enough to be seen, short enough to be of now."""
 
+LEAST_P = 1e-300
+_log10 = math.log10
+
 
 class AgentRecord:
     """One agent, as the operator's grid shows it. Strangeness is −log10 p."""
@@ -42,7 +45,8 @@ class AgentRecord:
 
     def risk_at(self, now_s: float) -> float:
         """Return the recent worst strangeness, faded by the time since then."""
-        return float(self.risk * 0.5 ** (max(0.0, now_s - self.risk_at_s) / RISK_HALF_LIFE_S))
+        since_s = now_s - self.risk_at_s
+        return self.risk if since_s <= 0 else float(self.risk * 0.5 ** (since_s / RISK_HALF_LIFE_S))
 
 
 class Named(NamedTuple):
@@ -70,12 +74,13 @@ class Inventory:
         record = self._agents.get(action.agent_id) or self._add(action)
         record.actions += 1
         record.version = action.agent_version
-        record.last_ts = max(record.last_ts, action.ts_s)
+        if action.ts_s > record.last_ts:
+            record.last_ts = action.ts_s
         record.last_tool = action.tool
         if p == p:  # not NaN
-            strangeness = -math.log10(max(p, 1e-300))
-            record.recent.append(round(strangeness, 2))
-            if strangeness >= record.risk_at(now_s):
+            strangeness = -_log10(p if p > LEAST_P else LEAST_P)
+            record.recent.append(int(strangeness * 100 + 0.5) / 100)  # half the time of `round`
+            if strangeness >= record.risk or strangeness >= record.risk_at(now_s):
                 record.risk, record.risk_at_s = strangeness, now_s
         return record
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,7 +29,17 @@ from detectors import (
 )
 from killswitch import Change, Level
 from monitor.config import Config
-from monitor.core.alerts import Alert, ReasonText, ResponseTaken, Severity, Verdict, alert_id, change_id
+from monitor.core.activity import Activity
+from monitor.core.alerts import (
+    Alert,
+    ReasonText,
+    ResponseTaken,
+    Verdict,
+    alert_id,
+    change_id,
+    plain_alert,
+    rfc3339,
+)
 from monitor.core.evidence import Flagged
 from monitor.core.inventory import Inventory
 from monitor.core.malfunction import Malfunctions
@@ -42,7 +51,6 @@ from monitor.intake.observation import Observation
 
 WEAK = 0.25
 """How much an unjudged action teaches, against 1 for a normal one (`detection.md`: late and weakly)."""
-
 
 MAX_REASON_CHARS = 500
 """Far below what the kill switch refuses: whatever an agent writes into an action must not make its kill invalid."""
@@ -105,6 +113,7 @@ class Pipeline:
         self._malfunctions = Malfunctions(detection.loop_calls, detection.error_streak)
         self._stopped: dict[str, str] = {}  # agent → change that stopped it, asked for or in force
         self.inventory = Inventory(detection.max_agents)
+        self.activity = Activity()
 
     # -- what comes in ------------------------------------------------------------------------------------------
 
@@ -175,6 +184,7 @@ class Pipeline:
             "quarantine": self._quarantine.dump(),
             "stopped": dict(self._stopped),
             "inventory": self.inventory.dump(),
+            "activity": self.activity.dump(),
             "words": self._words.dump(),
             "malfunctions": self._malfunctions.dump(),
             "river": self._river.dump(),
@@ -193,6 +203,7 @@ class Pipeline:
         self._quarantine.restore(dumped["quarantine"])
         self._stopped = dict(dumped["stopped"])
         self.inventory.restore(dumped["inventory"])
+        self.activity.restore(dumped["activity"])
         self._words.restore(dumped["words"])
         self._malfunctions.restore(dumped["malfunctions"])
         self._river.restore(dumped["river"])
@@ -208,10 +219,17 @@ class Pipeline:
 
         def note(scores: Scores, end: int) -> None:
             nonlocal noted
-            for i, p in zip(range(noted, end), scores.p[noted:end].tolist(), strict=True):
+            found = zip(
+                range(noted, end),
+                scores.p[noted:end].tolist(),
+                scores.threshold_p[noted:end].tolist(),
+                strict=True,
+            )
+            for i, p, threshold_p in found:
                 action = actions[i]
                 self._words.note(action)
                 self.inventory.note(action, p, now_s)
+                self.activity.note(action, first_seq + i, p, threshold_p, now_s)
                 outcomes.p.append(p)
                 finding = self._malfunctions.note(action)
                 if finding:
@@ -264,6 +282,7 @@ class Pipeline:
         )
         texts = tuple(map(_text, reasons))
         alert = _alert(action, seq, decision, self._config.mode, texts, scores, i)
+        self.activity.note_alert(alert)
         self._quarantine.hold(alert.id, Held(now_s, action.agent_id, action.features))
         outcomes.alerts.append(alert)
         if decision.opens_pause:
@@ -284,9 +303,11 @@ class Pipeline:
             "none" if self._config.mode == "observe" else "alert",
             f"a {verdict} is for its owner to look at: nothing is stopped",
         )
-        outcomes.alerts.append(
-            _plain_alert(action, seq, verdict, "low", reason.sentence, taken, (reason,), kind=reason.signal)
+        alert = plain_alert(
+            action, seq, verdict, "low", reason.sentence, taken, (reason,), kind=reason.signal
         )
+        self.activity.note_alert(alert)
+        outcomes.alerts.append(alert)
 
     def _request(self, action: Observation, alert: Alert, level: Level, now_s: float) -> RevocationRequest:
         expires_at_s = now_s + self._config.suspend_s if level == "suspend" else None
@@ -324,7 +345,7 @@ def _alert(
     own_id = alert_id(action.agent_id, action.id)
     return Alert(
         id=own_id,
-        ts=_rfc3339(action.ts_s),
+        ts=rfc3339(action.ts_s),
         agent_id=action.agent_id,
         session_id=action.session_id,
         tool=action.tool,
@@ -348,7 +369,7 @@ def _alert(
 
 
 def _blast_radius_alert(action: Observation, seq: int, decision: Decision, mode: str) -> Alert:
-    return _plain_alert(
+    return plain_alert(
         action,
         seq,
         "blast_radius",
@@ -358,38 +379,5 @@ def _blast_radius_alert(action: Observation, seq: int, decision: Decision, mode:
     )
 
 
-def _plain_alert(
-    action: Observation,
-    seq: int,
-    verdict: Verdict,
-    severity: Severity,
-    title: str,
-    response: ResponseTaken,
-    reasons: tuple[ReasonText, ...] = (),
-    kind: str = "",
-) -> Alert:
-    """Return an alert that is not about how strange an action is."""
-    return Alert(
-        id=alert_id(action.agent_id, action.id, kind or verdict),
-        ts=_rfc3339(action.ts_s),
-        agent_id=action.agent_id,
-        session_id=action.session_id,
-        tool=action.tool,
-        action_id=action.id,
-        action_seq=seq,
-        verdict=verdict,
-        severity=severity,
-        p=None,
-        threshold_p=None,
-        title=title,
-        reasons=reasons,
-        response=response,
-    )
-
-
 def _text(reason: Reason) -> ReasonText:
     return ReasonText(reason.signal, reason.observed, reason.expected, reason.p, reason.sentence)
-
-
-def _rfc3339(ts_s: float) -> str:
-    return datetime.fromtimestamp(ts_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

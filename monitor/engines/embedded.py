@@ -43,7 +43,7 @@ log = logging.getLogger("killcord.engine")
 MAX_ENTRY_ACTIONS = 1000
 """Larger batches are cut into entries of this size: the event loop is never held for longer than one takes."""
 
-FORMAT = 3
+FORMAT = 4
 """Version of a checkpoint's state but for the models, which have their own. Raise it when any `dump` changes."""
 
 _STOP = Record(b"", 0)

@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -79,6 +80,11 @@ class Feed:
         if time.monotonic() >= self._drop_due_s:
             self._drop_due_s = time.monotonic() + DROP_INTERVAL_S
             await asyncio.to_thread(self._drop_old)
+
+    @property
+    def directory(self) -> Path:
+        """Where the messages are kept."""
+        return self._log.directory
 
     @property
     def readers(self) -> int:

@@ -28,6 +28,11 @@ class Query(NamedTuple):
 
 
 LIMIT: Final = Query("limit", "how many at most", {"type": "integer", "minimum": 1, "maximum": 1000})
+BEFORE: Final = Query(
+    "before",
+    "the `next` of the page before this one",
+    {"type": "integer", "minimum": 0, "maximum": 10**18 - 1},
+)
 FILTER: Final = Query(
     "filter", "only what matches, such as: agent:billing-* severity:>=high", {"type": "string"}
 )

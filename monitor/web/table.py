@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from typing import Final
 
-from monitor.web import audit_views, ingest, kills, login, openapi, sessions, views
-from monitor.web.endpoints import LIMIT, Endpoint, Query
+from monitor.web import (
+    agents,
+    audit_views,
+    blast_radius,
+    health,
+    history,
+    ingest,
+    kills,
+    login,
+    openapi,
+    sessions,
+    views,
+)
+from monitor.web.endpoints import BEFORE, LIMIT, Endpoint, Query
 
 ENDPOINTS: Final = (
     Endpoint(
@@ -24,7 +36,28 @@ ENDPOINTS: Final = (
         "An agent's newest actions, newest first",
         (Query("agent", "whose", {"type": "string"}, required=True), LIMIT),
     ),
-    Endpoint("GET", "/v1/agents", views.get_agents, "read", "Every agent with its model, risk and state"),
+    Endpoint("GET", "/v1/agents", agents.get_agents, "read", "Every agent with its model, risk and state"),
+    Endpoint(
+        "GET", "/v1/agents/{agent_id:path}", agents.get_agent, "read", "One agent, and what it did lately"
+    ),
+    Endpoint(
+        "GET",
+        "/v1/blast-radius",
+        blast_radius.get_blast_radius,
+        "read",
+        "Who was active in the last hour and would be refused, if this target were killed",
+        (Query("target", "such as agent:billing-bot or fleet", {"type": "string"}, required=True),),
+    ),
+    Endpoint(
+        "GET",
+        "/v1/transitions",
+        history.get_transitions,
+        "read",
+        "The history of kills and restorations, newest first",
+        (LIMIT, BEFORE, Query("drills", "1: those of drills too", {"type": "string", "enum": ["0", "1"]})),
+    ),
+    Endpoint("GET", "/v1/drills", history.get_drills, "read", "The drills, newest first", (LIMIT,)),
+    Endpoint("GET", "/v1/status", health.get_status, "read", "What the feed's status messages hold"),
     Endpoint("GET", "/v1/alerts", views.get_alerts, "read", "The newest alerts, newest first", (LIMIT,)),
     Endpoint(
         "POST",
@@ -71,7 +104,7 @@ ENDPOINTS: Final = (
         (LIMIT, Query("before", "the `next` of an earlier page", {"type": "integer", "minimum": 1})),
     ),
     Endpoint("GET", "/v1/openapi.json", openapi.get_openapi, None, "This description (OpenAPI 3.1)"),
-    Endpoint("GET", "/healthz", views.healthz, None, "Whether the process lives"),
-    Endpoint("GET", "/readyz", views.readyz, None, "Whether actions are taken in and kills would be written"),
-    Endpoint("GET", "/metrics", views.get_metrics, None, "Metrics in the Prometheus text format"),
+    Endpoint("GET", "/healthz", health.healthz, None, "Whether the process lives"),
+    Endpoint("GET", "/readyz", health.readyz, None, "Whether actions are taken in and kills would be written"),
+    Endpoint("GET", "/metrics", health.get_metrics, None, "Metrics in the Prometheus text format"),
 )

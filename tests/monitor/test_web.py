@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from killswitch import Switch
+from killswitch.drills.drill_record import Drill
 from killswitch.storage.journal import Journal
 from monitor.config import parse_config
 from monitor.errors import LogError
@@ -23,7 +24,7 @@ from monitor.state_dir import StateDir
 from monitor.web.app import create_app
 from tests.monitor.daemons import mint_tokens
 from tests.monitor.engines import Node, until
-from tests.monitor.streams import OBSERVER
+from tests.monitor.streams import OBSERVER, WARM, habits
 
 CONFIG = parse_config("[server]\nmax_body_bytes = 2048\nmax_backlog_actions = 3\n")
 
@@ -190,6 +191,93 @@ async def test_agents_are_listed_even_while_the_store_is_away(edge: Edge) -> Non
     assert status == 200
     assert (agent["agent_id"], agent["actions"], agent["revocation"]) == ("x", 1, None)
     assert agent["model"]["state"] == "calibrating"
+
+
+async def test_one_agent_is_shown_with_what_it_did_lately(edge: Edge) -> None:
+    run = {"agent_id": "team/bot 1", "session_id": "run-1", "credential": "kid-7"}
+    await edge.post(action(1, **run, on_behalf_of=["alice", "planner"]))
+    await edge.post(action(2, **{**run, "session_id": "run-2"}, ts=2.0))
+    await until(lambda: edge.node.engine.backlog == 0)
+    status, agent, _ = await edge.ask("GET", "/v1/agents/team/bot 1", token="look")
+    assert (status, agent["agent_id"], agent["actions"]) == (200, "team/bot 1", 2)
+    assert agent["sessions"] == [
+        {"session_id": "run-2", "last_ts": 2.0},
+        {"session_id": "run-1", "last_ts": 1.0},
+    ]
+    assert agent["tools"] == [{"tool": "t", "last_ts": 2.0}]
+    assert agent["humans"] == [{"human": "alice", "last_ts": 1.0}]
+    assert agent["credentials"] == [{"credential": "kid-7", "last_ts": 2.0}]
+    assert agent["chains"] == [{"on_behalf_of": ["alice", "planner"], "last_ts": 1.0}]
+    assert (agent["scores"], agent["signals"]) == ([], []), "its model is still calibrating"
+
+
+@pytest.mark.parametrize("name", ["", "nobody", "x/y"])
+async def test_an_agent_that_was_never_seen_is_not_found(edge: Edge, name: str) -> None:
+    status, answer, _ = await edge.ask("GET", f"/v1/agents/{name}", token="look")
+    assert (status, answer["field"]) == (404, None)
+
+
+async def test_an_agents_scores_are_listed_oldest_first(edge: Edge) -> None:
+    await edge.node.engine.ingest(habits(WARM))
+    await until(lambda: edge.node.engine.backlog == 0)
+    _, agent, _ = await edge.ask("GET", "/v1/agents/agent-0", token="look")
+    seqs = [score["seq"] for score in agent["scores"]]
+    assert seqs == sorted(seqs)
+    assert 0 < len(seqs) <= 500
+    assert set(agent["scores"][0]) == {"seq", "ts", "tool", "session_id", "p", "threshold_p"}
+    assert all(0 < score["p"] <= 1 and 0 < score["threshold_p"] < 1 for score in agent["scores"])
+    newest = await edge.ask("GET", "/v1/actions?agent=agent-0&limit=1", token="look")
+    assert seqs[-1] == newest[1]["actions"][0]["seq"], "the numbers are those of the actions"
+
+
+async def test_the_blast_radius_is_known_before_the_kill(edge: Edge) -> None:
+    await edge.post(action(1, session_id="run-1", on_behalf_of="alice"))
+    await until(lambda: edge.node.engine.backlog == 0)
+    status, answer, _ = await edge.ask("GET", "/v1/blast-radius?target=human:alice", token="look")
+    assert (status, answer["agents"], answer["humans"]) == (200, ["x"], ["alice"])
+    assert answer["sessions"] == [{"session_id": "run-1", "agent_id": "x", "last_ts": 1.0}]
+    assert (answer["points"], answer["already"]) == ({"live": 0, "total": 0}, None)
+
+
+@pytest.mark.parametrize("query", ["", "?target=", "?target=robot:x", "?target=agent:", "?target=fleet:x"])
+async def test_a_blast_radius_needs_a_target(edge: Edge, query: str) -> None:
+    status, answer, _ = await edge.ask("GET", f"/v1/blast-radius{query}", token="look")
+    assert (status, answer["field"]) == (422, "target")
+
+
+async def test_the_history_of_kills_is_paged_and_marks_drills(edge: Edge) -> None:
+    for number in range(5):
+        change = {"target": f"agent:{number}", "drill": number == 3}
+        await edge.node.feed.publish([{"type": "transition", "ts": "now", "transition": change}])
+    _, first, _ = await edge.ask("GET", "/v1/transitions?limit=2", token="look")
+    assert [one["target"] for one in first["transitions"]] == ["agent:4", "agent:2"]
+    _, second, _ = await edge.ask("GET", f"/v1/transitions?limit=2&before={first['next']}", token="look")
+    assert [one["target"] for one in second["transitions"]] == ["agent:1", "agent:0"]
+    assert second["next"] is None
+    _, marked, _ = await edge.ask("GET", "/v1/transitions?drills=1", token="look")
+    assert [one["drill"] for one in marked["transitions"]] == [False, True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("query", "field"), [("before=x", "before"), ("before=-1", "before"), ("drills=yes", "drills")]
+)
+async def test_a_wrong_cursor_names_the_field(edge: Edge, query: str, field: str) -> None:
+    status, answer, _ = await edge.ask("GET", f"/v1/transitions?{query}", token="look")
+    assert (status, answer["field"]) == (422, field)
+
+
+async def test_drills_and_status_can_be_read(edge: Edge) -> None:
+    edge.services.drills.log.add(
+        Drill(
+            "d-1", "session:killcord-drill", "tests", 5.0, 1000.0, "", 0, None, None, (), problem="no store"
+        )
+    )
+    _, answer, _ = await edge.ask("GET", "/v1/drills?limit=5", token="look")
+    (drill,) = answer["drills"]
+    assert (drill["id"], drill["verdict"], drill["at"]) == ("d-1", "failed", 5.0)
+    assert "no store" in drill["says"]
+    status, answer, _ = await edge.ask("GET", "/v1/status", token="look")
+    assert (status, answer) == (200, json.loads(json.dumps(edge.services.status())))
 
 
 @pytest.mark.parametrize(
