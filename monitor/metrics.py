@@ -1,4 +1,10 @@
-"""Every metric's name, meaning and type, in one place; rendered in the Prometheus text format 0.0.4."""
+"""Every metric's name, meaning, type and labels, in one place; rendered in the Prometheus text format 0.0.4.
+
+A label's values come from a fixed set of our own making: nothing that an agent or a client chose ever stands in one, or
+strangers could make the series without end. `docs/metrics.md` is written from this module (`python -m
+monitor.metrics_page`), and a test holds the two together. A new metric is a name here, in `ALL` or `HISTOGRAMS`, and a
+value in `Services.metrics`, `Services.histograms` or `telemetry.measured`.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +16,16 @@ from typing import Final, Literal, NamedTuple
 
 
 class Metric(NamedTuple):
-    """One metric without labels."""
+    """One metric. `labels` are the names of its labels; without any it is one number."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
     help: str
+    labels: tuple[str, ...] = ()
+
+
+Labelled = Mapping[tuple[str, ...], float]
+"""The values of a metric with labels: for each combination of label values, in the order of the names."""
 
 
 class Histogram:
@@ -109,6 +120,74 @@ KILL_LATENCY_BOUNDS_S: Final = (
     0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0,
 )  # fmt: skip
 
+SEVERITIES: Final = Metric(
+    "killcord_alerts_raised_total",
+    "counter",
+    "Alerts about agents that were raised since start.",
+    ("severity",),
+)
+CHECKPOINT_AGE: Final = Metric(
+    "killcord_checkpoint_age_seconds",
+    "gauge",
+    "Time since the models were last written to disk; +Inf if they never were.",
+)
+LOG_BYTES: Final = Metric(
+    "killcord_log_bytes", "gauge", "Size on disk of the action log and of the feed.", ("log",)
+)
+DISK_FREE: Final = Metric(
+    "killcord_state_free_bytes", "gauge", "Free space on the disk of the state directory."
+)
+FEED_MESSAGES: Final = Metric(
+    "killcord_feed_messages_total", "counter", "Messages that the feed has numbered since its log began."
+)
+KILLS: Final = Metric(
+    "killcord_kills_total",
+    "counter",
+    "Kills and restorations that the daemon was asked for since start, by the policy (automatic) or over HTTP (api), "
+    "and what became of them: contained (every live point confirmed in time), not_contained, pending (kept until the "
+    "store answers); of automatic ones written to the store, or refused as no valid request.",
+    ("origin", "kind", "outcome"),
+)
+CHANGES: Final = Metric(
+    "killcord_changes_total",
+    "counter",
+    "Changes of the revocation state since start, whoever made them; those of drills by themselves.",
+    ("kind", "drill"),
+)
+REQUESTS: Final = Metric(
+    "killcord_http_requests_total",
+    "counter",
+    "HTTP requests since start, by endpoint of the API (other: anything else) and class of status.",
+    ("method", "endpoint", "status"),
+)
+BUILD: Final = Metric(
+    "killcord_build_info", "gauge", "1; the labels say which version runs.", ("version", "python")
+)
+CPU: Final = Metric(
+    "process_cpu_seconds_total",
+    "counter",
+    "Processor time that the daemon has used, in user and system mode.",
+)
+RSS: Final = Metric("process_resident_memory_bytes", "gauge", "Memory of the daemon that is resident.")
+STARTED: Final = Metric(
+    "process_start_time_seconds", "gauge", "When the daemon started, in seconds since 1970."
+)
+FILES: Final = Metric("process_open_fds", "gauge", "Files and sockets that the daemon has open.")
+
+INGEST_LATENCY: Final = Metric(
+    "killcord_ingest_seconds",
+    "histogram",
+    "From a request's actions, read in full, to their being durable; what its sender waits for.",
+)
+SCORING_LAG: Final = Metric(
+    "killcord_scoring_lag_seconds",
+    "histogram",
+    "From a batch's being durable to its being scored and seen to: its kills asked for, its alerts published.",
+)
+LAG_BOUNDS_S: Final = (
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0,
+)  # fmt: skip
+
 ALL: Final = (
     ACTIONS,
     REJECTED,
@@ -133,23 +212,55 @@ ALL: Final = (
     WRONG_TOKENS,
     TURNED_AWAY,
     UNWRITTEN,
+    SEVERITIES,
+    CHECKPOINT_AGE,
+    LOG_BYTES,
+    DISK_FREE,
+    FEED_MESSAGES,
+    KILLS,
+    CHANGES,
+    REQUESTS,
+    BUILD,
+    CPU,
+    RSS,
+    STARTED,
+    FILES,
 )
-HISTOGRAMS: Final = (KILL_LATENCY,)
+HISTOGRAMS: Final = (KILL_LATENCY, INGEST_LATENCY, SCORING_LAG)
 
 
-def render(values: Mapping[Metric, float], histograms: Mapping[Metric, Histogram]) -> str:
-    """Return the exposition text; every metric must have a value."""
+def render(values: Mapping[Metric, float | Labelled], histograms: Mapping[Metric, Histogram]) -> str:
+    """Return the exposition text; every metric must have a value, and values for exactly its labels."""
     lines = []
     for metric in ALL:
-        lines += [
-            f"# HELP {metric.name} {metric.help}",
-            f"# TYPE {metric.name} {metric.kind}",
-            f"{metric.name} {_exact(values[metric])}",
-        ]
+        lines += [*_head(metric), *_samples(metric, values[metric])]
     for metric in HISTOGRAMS:
-        lines += [f"# HELP {metric.name} {metric.help}", f"# TYPE {metric.name} {metric.kind}"]
-        lines += histograms[metric].lines(metric.name)
+        lines += [*_head(metric), *histograms[metric].lines(metric.name)]
     return "\n".join(lines) + "\n"
+
+
+def _head(metric: Metric) -> list[str]:
+    meaning = metric.help.replace("\\", "\\\\").replace("\n", "\\n")
+    return [f"# HELP {metric.name} {meaning}", f"# TYPE {metric.name} {metric.kind}"]
+
+
+def _samples(metric: Metric, value: float | Labelled) -> list[str]:
+    if not isinstance(value, Mapping):
+        value = {(): value}
+    return [
+        f"{metric.name}{_labels(metric.labels, given)} {_exact(number)}"
+        for given, number in sorted(value.items())
+    ]
+
+
+def _labels(names: tuple[str, ...], values: tuple[str, ...]) -> str:
+    pairs = ",".join(f'{name}="{_escaped(value)}"' for name, value in zip(names, values, strict=True))
+    return f"{{{pairs}}}" if pairs else ""
+
+
+def _escaped(value: str) -> str:
+    """Return a label's value as the format has it: backslash, quote and line feed escaped."""
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
 def _exact(value: float) -> str:

@@ -20,7 +20,8 @@ from monitor.kill.journal_drain import JournalDrain
 from monitor.kill.killer import Killer
 from monitor.kill.readiness import Readiness, drill_fields, readiness
 from monitor.live.feed import Feed
-from monitor.metrics import KILL_LATENCY_BOUNDS_S, Histogram, Metric
+from monitor.metrics import KILL_LATENCY_BOUNDS_S, Histogram, Labelled, Metric
+from monitor.telemetry import Telemetry
 
 
 @dataclass
@@ -54,6 +55,7 @@ class Services:
     guardian: Guardian | None = None
     drills: Drills = field(default_factory=Drills)
     kill_latency: Histogram = field(default_factory=lambda: Histogram(KILL_LATENCY_BOUNDS_S))
+    telemetry: Telemetry = field(default_factory=Telemetry)
     _pace: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=10))
 
     def note_pace(self) -> None:
@@ -93,8 +95,8 @@ class Services:
             points=self.store.points,
         )
 
-    def metrics(self) -> dict[Metric, float]:
-        """Return every metric's value."""
+    def metrics(self) -> dict[Metric, float | Labelled]:
+        """Return the values of what the parts know of themselves; `telemetry.measured` has the others."""
         status = self.status()
         return {
             metrics.ACTIONS: status["actions"],
@@ -124,7 +126,11 @@ class Services:
 
     def histograms(self) -> dict[Metric, Histogram]:
         """Return every histogram."""
-        return {metrics.KILL_LATENCY: self.kill_latency}
+        return {
+            metrics.KILL_LATENCY: self.kill_latency,
+            metrics.INGEST_LATENCY: self.telemetry.ingest_latency,
+            metrics.SCORING_LAG: self.engine.scoring_lag,
+        }
 
     def _calibrated(self) -> int:
         pipeline = self.engine.pipeline

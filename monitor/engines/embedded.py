@@ -14,22 +14,23 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from detectors import STATE_VERSION
 from killswitch import Change
 from killswitch.storage.codec import decode_change, encode_change
 from monitor.config import Config
 from monitor.core.alerts import refused_kill_alert
 from monitor.core.pipeline import Outcomes, Pipeline, RevocationRequest
+from monitor.engines.state_format import fingerprint
 from monitor.errors import LogError
 from monitor.intake.observation import Observation, plain
 from monitor.intake.seen_ids import SeenIds
 from monitor.live.messages import alert_message, transition_message
+from monitor.metrics import LAG_BOUNDS_S, Histogram
 from monitor.record import entries
 from monitor.record.checkpoint import FOREIGN, Checkpoint, read_any_checkpoint, write_checkpoint
 from monitor.record.entries import Actions, Entry, Judgement, Transition, Withdrawal
@@ -42,9 +43,6 @@ log = logging.getLogger("killcord.engine")
 
 MAX_ENTRY_ACTIONS = 1000
 """Larger batches are cut into entries of this size: the event loop is never held for longer than one takes."""
-
-FORMAT = 4
-"""Version of a checkpoint's state but for the models, which have their own. Raise it when any `dump` changes."""
 
 _STOP = Record(b"", 0)
 
@@ -93,11 +91,13 @@ class EmbeddedEngine:
         self._config = config
         self._effects = effects
         self._shown = shown
+        self.directory = state.path
         self._checkpoint_file = state.path / "checkpoint"
         self._log = SegmentedLog(state.path / "log", segment_bytes=config.log.segment_bytes)
         self._commit = GroupCommit(self._log, self._durable, self._refused)
-        self._queue: asyncio.Queue[tuple[int, Record]] = asyncio.Queue()  # bounded by `is_overloaded`
+        self._queue: asyncio.Queue[tuple[int, Record, float]] = asyncio.Queue()  # bounded by `is_overloaded`
         self._seed = int.from_bytes(hashlib.sha256(state.secret()).digest()[:8], "little")
+        self._fingerprint = fingerprint(config, self._seed)
         self._spill = SpillFile(state.directory("spill"), config.detection.max_spilled)
         self._begin_anew()
         self._scorer: asyncio.Task[None] | None = None
@@ -110,6 +110,8 @@ class EmbeddedEngine:
         self.epoch = shown.epoch
         self.seq = 0
         self.unrecorded_changes = 0
+        self.severities: Counter[str] = Counter()  # of this run
+        self.scoring_lag = Histogram(LAG_BOUNDS_S)
         self._withdrawn: set[str] = set()  # of this run: replaying a kill has it refused once more
         self._is_recovered = asyncio.Event()
 
@@ -128,7 +130,7 @@ class EmbeddedEngine:
     async def __aexit__(self, *error: object) -> None:
         await self._commit.__aexit__(*error)
         if self._scorer and not self._scorer.done():
-            await self._queue.put((0, _STOP))  # everything before it is scored first
+            await self._queue.put((0, _STOP, 0.0))  # everything before it is scored first
         if self._scorer:
             await asyncio.gather(self._scorer, self._checkpointing, return_exceptions=True)
         if self._scorer and not self._scorer.cancelled() and self._scorer.exception() is None:
@@ -238,17 +240,18 @@ class EmbeddedEngine:
 
     def _durable(self, first_seq: int, record: Record) -> None:
         self._unscored += record.entries
-        self._queue.put_nowait((first_seq, record))
+        self._queue.put_nowait((first_seq, record, time.monotonic()))
 
     # -- scoring ------------------------------------------------------------------------------------------------
 
     async def _score(self) -> None:
         while True:
-            first_seq, record = await self._queue.get()
+            first_seq, record, durable_s = await self._queue.get()
             if record is _STOP:
                 return
             await self._apply(first_seq, entries.decode(record.payload))
             self._unscored -= record.entries
+            self.scoring_lag.observe(time.monotonic() - durable_s)
             if time.monotonic() >= self._checkpoint_due_s and self._checkpointing.done():
                 # The state is taken here, between two entries: once a task of its own runs, one may be half applied.
                 writing = self._write_checkpoint(self._snapshot(), self._commit.barrier())
@@ -276,9 +279,10 @@ class EmbeddedEngine:
                 self.pipeline.withdraw(request.change_id, request.target, request.at_s)
             else:
                 self._effects.request(request)
-        news = [alert_message(alert) for alert in outcomes.alerts if alert.id not in self._shown.alert_ids]
+        news = [alert for alert in outcomes.alerts if alert.id not in self._shown.alert_ids]
         if news and not is_history:
-            await self._effects.publish(news)
+            self.severities.update(alert.severity for alert in news)
+            await self._effects.publish([alert_message(alert) for alert in news])
 
     def _was_told_otherwise(self, request: RevocationRequest) -> bool:
         """Return whether people were shown this alert without a kill, under another configuration that was.
@@ -332,7 +336,7 @@ class EmbeddedEngine:
         note, start = "ok", checkpoint.seq
         if checkpoint.seq >= self._log.next_seq:
             note, start = "the checkpoint is ahead of the log", 0
-        elif checkpoint.fingerprint != self._fingerprint():
+        elif checkpoint.fingerprint != self._fingerprint:
             note, start = FOREIGN, 0
         else:
             try:
@@ -369,7 +373,7 @@ class EmbeddedEngine:
             "alerts": self.alerts,
             "pending": self._effects.pending(),
         }
-        return Checkpoint(self.seq, self._fingerprint(), state)
+        return Checkpoint(self.seq, self._fingerprint, state)
 
     async def _write_checkpoint(self, checkpoint: Checkpoint, ids_durable: asyncio.Future[None]) -> None:
         """Write the checkpoint once every action whose id it remembers is on disk; scoring goes on meanwhile.
@@ -391,8 +395,3 @@ class EmbeddedEngine:
         horizon_s = time.time() - limits.retention_days * 86_400
         for segment in self._log.drop_before(seq, older_than_s=horizon_s, keep_bytes=limits.retention_bytes):
             log.info("retention: deleted %s", segment.name)
-
-    def _fingerprint(self) -> str:
-        """Name whatever a state can be taken up under. Budgets and modes are not part: models outlive them."""
-        detection = self._config.model_dump_json(include={"detection": {"river", "max_agents"}})
-        return hashlib.sha256(f"{FORMAT}|{STATE_VERSION}|{self._seed}|{detection}".encode()).hexdigest()

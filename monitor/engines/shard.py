@@ -19,12 +19,11 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-from detectors import STATE_VERSION
 from killswitch import Change
 from monitor.config import Config
 from monitor.core.alerts import Alert
 from monitor.core.pipeline import Pipeline, RevocationRequest
-from monitor.engines.embedded import FORMAT
+from monitor.engines.state_format import fingerprint
 from monitor.intake.action import Action, parse_document
 from monitor.intake.dead_letters import DeadLetter, DeadLetters
 from monitor.intake.observation import Observation, Observer
@@ -61,6 +60,7 @@ class Shard:
         full = config.log.store_args == "full"
         self._observer = Observer(secret, store_args=full, follows_sessions=False)  # replay observes again
         self._seed = int.from_bytes(hashlib.sha256(secret).digest()[:8], "little")
+        self._fingerprint = fingerprint(config, self._seed)
         self._seen = SeenIds(config.log.dedupe_ids, self._seed)
         self._dead_letters = DeadLetters(state.path / "dead-letters.ndjson")
         self._lifted: set[str] = (
@@ -77,7 +77,7 @@ class Shard:
 
     def resume(self) -> str:
         """Take up the last checkpoint; returns in words what was found. Blocks."""
-        found = read_checkpoint(self._file, self._fingerprint())
+        found = read_checkpoint(self._file, self._fingerprint)
         if isinstance(found, str):
             return f"{found}; the models start anew"
         self._pipeline.restore(found.state["pipeline"])
@@ -118,7 +118,7 @@ class Shard:
     async def save(self) -> None:
         """Write the checkpoint; nothing else may run meanwhile. Costs a copy of the models on disk."""
         state = {"pipeline": self._pipeline.dump(), "seen": self._seen.dump(), "epoch": self.epoch}
-        checkpoint = Checkpoint(self.actions, self._fingerprint(), state)
+        checkpoint = Checkpoint(self.actions, self._fingerprint, state)
         await asyncio.to_thread(write_checkpoint, self._file, checkpoint)
         self._since_checkpoint = 0
 
@@ -141,8 +141,3 @@ class Shard:
         if letters:
             await asyncio.to_thread(self._dead_letters.write, letters)
         return actions
-
-    def _fingerprint(self) -> str:
-        """Name whatever a state can be taken up under. Budgets and modes are not part: models outlive them."""
-        detection = self._config.model_dump_json(include={"detection": {"river", "max_agents"}})
-        return hashlib.sha256(f"{FORMAT}|{STATE_VERSION}|{self._seed}|{detection}".encode()).hexdigest()

@@ -11,7 +11,7 @@ import logging
 import queue
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 
 from killswitch import InvalidRequest, InvalidTarget, KillswitchError, Switch, Target
@@ -39,6 +39,7 @@ class Killer:
     def __init__(self, switch: Switch, on_refused: Callable[[RevocationRequest, str], None]) -> None:
         self._switch = switch
         self._on_refused = on_refused
+        self.outcomes: Counter[str] = Counter()  # what became of requests that are settled
         self._wake: queue.SimpleQueue[None] = queue.SimpleQueue()
         # Bounded by the blast-radius guard: no more automatic kills can be pending than it lets through.
         self._pending: deque[RevocationRequest] = deque()
@@ -90,6 +91,7 @@ class Killer:
             write_revocation(self._switch, request)
         except (InvalidRequest, InvalidTarget) as error:
             log.critical("kill of %s is no request: %s", request.target, error)
+            self.outcomes["refused"] += 1
             self._on_refused(request, str(error))
         except KillswitchError as error:
             log.error("kill of %s is pending: %s", request.target, error)
@@ -97,6 +99,8 @@ class Killer:
         except Exception:  # the root of this thread: without it no agent would be stopped any more
             log.critical("kill of %s failed; it is tried again", request.target, exc_info=True)
             return False
+        else:
+            self.outcomes["written"] += 1
         return True
 
 

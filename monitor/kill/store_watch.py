@@ -35,6 +35,7 @@ def following(services: Services, guardian: Guardian) -> Iterator[None]:
 
     def on_change(change: Change) -> None:
         acknowledgements.note_change(change)
+        services.telemetry.note_change(change)
         start_in(loop, services.engine.note_change(change), f"change {change.epoch} is not recorded")
         guardian.note_change(change)
 

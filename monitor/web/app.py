@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from monitor.services import Services
 from monitor.web import live
+from monitor.web.counting import Counted
 from monitor.web.responses import problem_response
 from monitor.web.table import ENDPOINTS
 
@@ -60,14 +61,18 @@ class SecurityHeaders:
 
 def create_app(services: Services) -> Starlette:
     """Return the application for one daemon."""
+    endpoints = [endpoint.route() for endpoint in ENDPOINTS]
     app = Starlette(
         routes=[
-            *(endpoint.route() for endpoint in ENDPOINTS),
+            *endpoints,
             WebSocketRoute("/v1/feed", live.feed_socket),
             Route("/", dashboard),
             Mount("/static", StaticFiles(directory=DASHBOARD)),
         ],
-        middleware=[Middleware(SecurityHeaders)],
+        middleware=[
+            Middleware(SecurityHeaders),
+            Middleware(Counted, routes=endpoints, note=services.telemetry.note_request),
+        ],
         exception_handlers={HTTPException: problem_response},
     )
     app.state.services = services

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from monitor.metrics import render
+from monitor.telemetry import measured, read_disk
 from monitor.web.responses import json, services
 
 
@@ -32,7 +35,9 @@ async def get_status(request: Request) -> Response:
 
 async def get_metrics(request: Request) -> Response:
     """Answer in the Prometheus text format."""
+    daemon = services(request)
+    disk = await asyncio.to_thread(read_disk, daemon)
     return PlainTextResponse(
-        render(services(request).metrics(), services(request).histograms()),
+        render({**daemon.metrics(), **measured(daemon, disk)}, daemon.histograms()),
         media_type="text/plain; version=0.0.4; charset=utf-8",
     )

@@ -45,13 +45,17 @@ async def post_actions(request: Request) -> Response:
         raise Problem(
             503, "too many actions wait to be scored; send again", headers={"Retry-After": RETRY_AFTER_S}
         )
-    observations, rejected = await _parse(daemon, await read_body(request))
+    body = await read_body(request)
+    since_s = time.monotonic()
+    observations, rejected = await _parse(daemon, body)
     try:
         receipt = await daemon.engine.ingest(observations)
     except LogError as error:
         raise Problem(
             503, f"not durable, so not taken: {error}", headers={"Retry-After": RETRY_AFTER_S}
         ) from error
+    if observations:
+        daemon.telemetry.ingest_latency.observe(time.monotonic() - since_s)
     status = 422 if rejected and not observations else 200
     return json(
         {"accepted": receipt.accepted, "duplicates": receipt.duplicates, "rejected": rejected}, status

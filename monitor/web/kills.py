@@ -71,6 +71,8 @@ async def post_revocation(request: Request) -> Response:
     by = sender(request).name
     expires_at_s = None if kill.expires_in_s is None else time.time() + kill.expires_in_s
     return _answer(
+        request,
+        "kill",
         kill.target,
         *await _in_thread(
             lambda: switch.revoke_and_wait(
@@ -103,7 +105,7 @@ async def post_restoration(request: Request) -> Response:
         )
     except ApprovalNeeded as error:
         return json({"error": str(error), "field": None, "needed": error.short}, 409)
-    return _answer(restore.target, outcome, containment)
+    return _answer(request, "restore", restore.target, outcome, containment)
 
 
 async def decode_body(request: Request, kind: type[T]) -> T:
@@ -115,7 +117,14 @@ async def decode_body(request: Request, kind: type[T]) -> T:
         raise Problem(422, text, path.rstrip("`") or None) from error
 
 
-def _answer(target: str, outcome: Outcome, containment: Containment) -> Response:
+def _answer(
+    request: Request,
+    kind: Literal["kill", "restore"],
+    target: str,
+    outcome: Outcome,
+    containment: Containment,
+) -> Response:
+    services(request).telemetry.note_kill(kind, outcome, containment)
     return json(outcome_fields(target, outcome, containment), 200 if containment.contained else 202)
 
 

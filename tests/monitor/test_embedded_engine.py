@@ -18,7 +18,7 @@ from killswitch.revocations import Change, Request
 from killswitch.revocations import apply as applied
 from monitor.config import Config
 from monitor.core.pipeline import Pipeline
-from monitor.engines import embedded
+from monitor.engines import embedded, state_format
 from monitor.errors import LogError, LogFailed
 from monitor.intake.observation import Observation
 from monitor.record.checkpoint import encode_state
@@ -417,7 +417,7 @@ async def test_a_checkpoint_of_another_version_still_says_what_is_past(
     async with Node(tmp_path / "state", configured('mode = "alert"')) as node:
         await ingest(node, *story())
     shutil.rmtree(tmp_path / "state" / "feed")  # so that only the checkpoint knows
-    monkeypatch.setattr(embedded, "FORMAT", -1)
+    monkeypatch.setattr(state_format, "FORMAT", -1)
     async with Node(tmp_path / "state", configured(ENFORCE)) as again:
         assert "another configuration or version" in again.engine.recovery.note
         assert again.engine.recovery.replayed == node.engine.actions

@@ -24,6 +24,7 @@ from monitor.state_dir import StateDir
 from monitor.web.app import create_app
 from tests.monitor.daemons import mint_tokens
 from tests.monitor.engines import Node, until
+from tests.monitor.exposition import families
 from tests.monitor.streams import OBSERVER, WARM, habits
 
 CONFIG = parse_config("[server]\nmax_body_bytes = 2048\nmax_backlog_actions = 3\n")
@@ -264,6 +265,24 @@ async def test_the_history_of_kills_is_paged_and_marks_drills(edge: Edge) -> Non
 async def test_a_wrong_cursor_names_the_field(edge: Edge, query: str, field: str) -> None:
     status, answer, _ = await edge.ask("GET", f"/v1/transitions?{query}", token="look")
     assert (status, answer["field"]) == (422, field)
+
+
+async def test_requests_are_counted_by_endpoint_and_strangers_make_no_series(edge: Edge) -> None:
+    for path in ("/v1/agents/a", "/v1/agents/b", '/x{a="1"}', "/v1/nothing", "/static/none"):
+        assert (await edge.ask("GET", path, token="look"))[0] == 404
+    await edge.ask("GET", "/v1/agents", token=None)
+    await edge.ask("BREW", "/v1/agents", token="look")
+    await edge.post(action())
+    assert dict(edge.services.telemetry.requests) == {
+        ("GET", "/v1/agents/{agent_id:path}", "4xx"): 2,
+        ("other", "other", "4xx"): 3,
+        ("GET", "/v1/agents", "4xx"): 2,
+        ("POST", "/v1/actions", "2xx"): 1,
+    }
+    status, text, _ = await edge.ask("GET", "/metrics", token=None)
+    assert status == 200
+    samples = families(text)["killcord_http_requests_total"].samples
+    assert sum(sample.value for sample in samples) == 8
 
 
 async def test_drills_and_status_can_be_read(edge: Edge) -> None:
