@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 numba: Any
 try:
@@ -79,6 +79,23 @@ def entry(function: _F) -> _F:
         return cast("_F", numba.njit(**_OPTIONS, cache=True)(function))
     finally:
         numba.config.CACHE_DIR = before
+
+
+class KeptKernels(NamedTuple):
+    """Where compiled kernels are kept, None if nowhere, and how many there are."""
+
+    directory: Path | None
+    kernels: int
+
+
+def kept_kernels() -> KeptKernels | None:
+    """Return what is compiled already, for people to read; None without numba."""
+    if numba is None:  # pragma: no cover - the daemon extra installs numba
+        return None
+    directory = _cache_directory()
+    if directory is None:
+        return KeptKernels(None, 0)
+    return KeptKernels(Path(directory), len(list(Path(directory).rglob("*.nbi"))))
 
 
 def _cache_directory() -> str | None:

@@ -20,8 +20,8 @@ scrape_configs:
 
 A Grafana dashboard (`monitor/grafana/killcord.json`) and alerting rules for Prometheus (`monitor/grafana/alerts.yml`)
 are in the repository and in the wheel: `python -c "import monitor; print(monitor.__path__[0] + '/grafana')"` says
-where. To take the dashboard up: Dashboards → New → Import → upload the file → choose the data source. Both use only metrics of
-this page.
+where. To take the dashboard up: Dashboards → New → Import → upload the file → choose the data source. Both use only
+metrics of this page.
 
 Counters begin at 0 when the daemon starts, but for those "since the log began". This page is written from
 `monitor/metrics.py` by `python -m monitor.metrics_page`.

@@ -106,6 +106,11 @@ class Journal:
     def __len__(self) -> int:
         return len(self._names())
 
+    def oldest_at_s(self) -> float | None:
+        """Return when the oldest kill that waits was asked for, in seconds since 1970; None if none waits."""
+        names = self._names()
+        return int(names[0][:20]) / 1e9 if names else None
+
     @property
     def damaged(self) -> int:
         """How many files were set aside, because nobody could have carried them out."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from monitor.cli.arguments import Commands, as_json, daemon, lazy, state
+from monitor.cli.arguments import Commands, as_json, daemon, lazy, state, store
 
 
 def add(commands: Commands) -> None:
@@ -15,6 +15,7 @@ def add(commands: Commands) -> None:
     _backtest(commands)
     _tail(commands)
     _agents(commands)
+    _doctor(commands)
 
 
 def _up(commands: Commands) -> None:
@@ -98,3 +99,14 @@ def _agents(commands: Commands) -> None:
     daemon(agents)
     as_json(agents)
     agents.set_defaults(run=lazy("agents"))
+
+
+def _doctor(commands: Commands) -> None:
+    doctor = commands.add_parser("doctor", help="what is wrong with this installation, and what to do")
+    store(doctor)
+    doctor.add_argument(
+        "--config", type=Path, metavar="FILE", help="the configuration (default: the running daemon's)"
+    )
+    doctor.add_argument("--all", action="store_true", help="show what is well too")
+    as_json(doctor)
+    doctor.set_defaults(run=lazy("doctor"))
