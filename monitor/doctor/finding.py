@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from monitor.doctor.installation import Installation
+
+MAX_SHOWN_CHARS: Final = 120
 
 Status = Literal["ok", "warn", "fail", "skipped"]
 
@@ -48,3 +50,8 @@ def fail(found: str, advice: str) -> Finding:
 def skipped(why: str) -> Finding:
     """Return that nobody can know."""
     return Finding("skipped", why)
+
+
+def printable(text: str) -> str:
+    """Return a text that strangers chose, cut, and with nothing in it that a terminal would obey."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text[:MAX_SHOWN_CHARS])

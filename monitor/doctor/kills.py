@@ -8,7 +8,7 @@ from typing import Final
 
 from killswitch import BadKey, KillswitchError, PointStatus
 from killswitch.storage.journal import Journal
-from monitor.doctor.finding import Finding, fail, ok, skipped, warn
+from monitor.doctor.finding import Finding, fail, ok, printable, skipped, warn
 from monitor.doctor.installation import Installation
 from monitor.kill.drill_log import DrillLog
 from monitor.kill.keys import known_keys
@@ -47,7 +47,7 @@ def points(installation: Installation) -> Finding:
             f"{len(gone)} of {len(found)} enforcement points are not seen any more: {_names(gone)}",
             "see whether their agents were stopped on purpose",
         )
-    return ok(f"{len(live)} enforcement points live")
+    return ok(f"{len(live)} of {len(found)} enforcement points live")
 
 
 def last_drill(installation: Installation) -> Finding:
@@ -138,8 +138,8 @@ def _points(installation: Installation) -> list[PointStatus] | None:
 
 
 def _names(points: list[PointStatus]) -> str:
-    """Return the first few names; points choose theirs, so what cannot be printed is not."""
-    names = ", ".join(ascii(str(point)[:120])[1:-1] for point in points[:MAX_NAMED])
+    """Return the first few names, which the points chose themselves."""
+    names = ", ".join(printable(str(point)) for point in points[:MAX_NAMED])
     return names + (f" and {len(points) - MAX_NAMED} more" if len(points) > MAX_NAMED else "")
 
 

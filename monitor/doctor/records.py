@@ -39,10 +39,7 @@ def checkpoint(installation: Installation) -> Finding:
     try:
         found_file = file.stat()
     except FileNotFoundError:
-        return warn(
-            "there is no checkpoint",
-            "a new daemon needs none; if one has run here, it replays the log",
-        )
+        return _without_checkpoint(installation)
     if found_file.st_size > MAX_CHECKPOINT_BYTES:
         return skipped(f"the checkpoint has {found_file.st_size / 1e9:.1f} GB, too much to read it here")
     found = read_any_checkpoint(file)
@@ -127,6 +124,16 @@ def _mismatch(installation: Installation, found: Checkpoint) -> Finding | None:
     return warn(
         "the checkpoint was made under another version, secret, or [detection] configuration",
         "the next start replays the log from its start to make the models anew; leave it the time",
+    )
+
+
+def _without_checkpoint(installation: Installation) -> Finding:
+    starts = segment_starts(installation.state / "log")
+    if len(starts) <= 1:
+        return ok("there is no checkpoint yet, and little to replay")
+    return warn(
+        f"there is no checkpoint, and {len(starts)} segments of the log",
+        "look for 'no checkpoint' in the daemon's log: the next start replays all of them",
     )
 
 

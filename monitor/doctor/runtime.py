@@ -58,7 +58,7 @@ def kernels(_: Installation) -> Finding:
         )
     if not kept.kernels:
         return ok(f"nothing is compiled yet; the next start does that once, into {kept.directory}")
-    return ok(f"{kept.kernels} compiled kernels are in {kept.directory}")
+    return ok(f"compiled models are in {kept.directory}")
 
 
 def _is_there(name: str) -> bool:

@@ -150,7 +150,8 @@ def users(installation: Installation) -> Finding:
     if not installation.store_url:
         return skipped(_UNKNOWN)
     parts = urlsplit(installation.store_url)
-    address = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    credentials, at, _ = parts.netloc.rpartition("@")
+    address = installation.store_url.replace(f"{credentials}{at}", "", 1)
     try:
         with _client(installation, address) as client:
             client.ping()
