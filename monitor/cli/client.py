@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from monitor.errors import ConfigError, DaemonError
+from monitor.listening import announced_tls
 from monitor.state_dir import StateDir
 
 TIMEOUT_S = 10.0
@@ -49,13 +50,7 @@ def _tls(url: str, ca: Path | None, certificate: str) -> ssl.SSLContext | None:
         context = ssl.create_default_context(cafile=ca)
     except OSError as error:
         raise ConfigError("--ca", f"{ca} holds no certificates: {error}") from error
-    if certificate and ca is None:
-        # Only its owner can write the announcement, so its certificate is right, whatever name it was made out for.
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        context.load_verify_locations(cadata=certificate)
-    return context
+    return announced_tls(certificate) if certificate and ca is None else context
 
 
 def get(daemon: Daemon, path: str) -> Any:

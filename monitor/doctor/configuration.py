@@ -40,10 +40,10 @@ def dangerous_values(installation: Installation) -> Finding:
 
 def _exposures(installation: Installation) -> list[Finding]:
     config, found = installation.config, []
-    server = config.server.model_dump()
-    hosts = {server["host"], server.get("kill_host") or server["host"]} | _running_host(installation)
+    server = config.server
+    hosts = {server.host, server.kill_host or server.host} | _running_host(installation)
     open_hosts = sorted(host for host in hosts if not _is_loopback(host))
-    if open_hosts and not server.get("tls_cert"):
+    if open_hosts and not server.tls_cert:
         found.append(
             fail(
                 f"the API listens on {', '.join(open_hosts)} without TLS: tokens can be read on the network",

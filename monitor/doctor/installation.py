@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from killswitch import Switch
 from monitor.config import Config, load_config
 from monitor.errors import ConfigError, DaemonError
+from monitor.listening import announced_tls
 from monitor.state_dir import Address, StateDir
 
 HTTP_TIMEOUT_S: Final = 3.0
@@ -98,7 +99,8 @@ class Installation:
         parts = urlsplit(address.url)
         connection: http.client.HTTPConnection
         if parts.scheme == "https":
-            context = ssl.create_default_context()
+            own = address.certificate
+            context = announced_tls(own) if own else ssl.create_default_context()
             connection = http.client.HTTPSConnection(
                 parts.hostname or "", parts.port, timeout=HTTP_TIMEOUT_S, context=context
             )

@@ -33,6 +33,11 @@ def feed_log(installation: Installation) -> Finding:
     return _log(installation.state / "feed", "feed's log", "nobody can resume from before that place")
 
 
+def audit_log(installation: Installation) -> Finding:
+    """Say whether the trail of who did what can be read."""
+    return _log(installation.state / "audit", "audit trail", "who did what after that place is not known")
+
+
 def checkpoint(installation: Installation) -> Finding:
     """Say whether the next start goes on from the models on disk, and how old they are."""
     file = installation.state / "checkpoint"

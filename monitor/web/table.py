@@ -105,6 +105,8 @@ ENDPOINTS: Final = (
     ),
     Endpoint("GET", "/v1/openapi.json", openapi.get_openapi, None, "This description (OpenAPI 3.1)"),
     Endpoint("GET", "/healthz", health.healthz, None, "Whether the process lives"),
-    Endpoint("GET", "/readyz", health.readyz, None, "Whether actions are taken in and kills would be written"),
+    Endpoint(
+        "GET", "/readyz", health.readyz, None, "Whether actions are taken in and kills would be written"
+    ),
     Endpoint("GET", "/metrics", health.get_metrics, None, "Metrics in the Prometheus text format"),
 )

@@ -35,9 +35,9 @@ def test_before_a_kill_it_is_known_whom_it_stops_and_afterwards_it_is_in_the_his
         assert sorted(radius["agents"]) == AGENTS
         assert (radius["points"], radius["already"]) == ({"live": 1, "total": 1}, None)
         for path, body in (
-            ("/v1/revocations", {"target": f"agent:{AGENTS[0]}", "reason": "strange", "by": "me"}),
-            ("/v1/restorations", {"target": f"agent:{AGENTS[0]}", "reason": "looked at", "by": "me"}),
-            ("/v1/revocations", {"target": f"agent:{AGENTS[0]}", "reason": "again", "by": "me"}),
+            ("/v1/revocations", {"target": f"agent:{AGENTS[0]}", "reason": "strange"}),
+            ("/v1/restorations", {"target": f"agent:{AGENTS[0]}", "reason": "looked at"}),
+            ("/v1/revocations", {"target": f"agent:{AGENTS[0]}", "reason": "again"}),
         ):
             assert daemon.request("POST", path, body)[0] == 200
     assert daemon.get(f"/v1/blast-radius?target=agent:{AGENTS[0]}")["already"] == "revoke"

@@ -9,16 +9,18 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import trustme
 
 from killswitch import Keyring, PublicKey, Signer, Target
 from killswitch.drills.drill_record import Drill
 from killswitch.revocations import Request
 from killswitch.storage.journal import Journal
 from monitor.config import Config, load_config
-from monitor.doctor import configuration, kills, places, process, records, runtime
+from monitor.doctor import access, configuration, kills, places, process, records, runtime
 from monitor.doctor.checks import CHECKS
 from monitor.doctor.examination import examine
 from monitor.doctor.finding import Check, Finding, ok
@@ -30,6 +32,7 @@ from monitor.kill.keys import keep_keyring, open_keys
 from monitor.record.checkpoint import Checkpoint, write_checkpoint
 from monitor.record.segments import Record, SegmentedLog
 from monitor.state_dir import Address, StateDir, write_private
+from tests.monitor.daemons import mint_token
 
 GONE = 2**22 + 1  # above the largest process id that Linux gives
 
@@ -40,7 +43,7 @@ def state(tmp_path: Path) -> Path:
     made = StateDir(tmp_path / "state")
     made.secret()
     open_keys(made)
-    for name in ("log", "feed"):
+    for name in ("log", "feed", "audit"):
         log = SegmentedLog(made.path / name, segment_bytes=64 * 1024)
         for number in range(20):
             log.append(Record(f"entry {number} ".encode() * 1000))
@@ -250,7 +253,9 @@ def test_values_that_are_allowed_and_dangerous_are_told(
 # -- the logs -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "check"), [("log", records.action_log), ("feed", records.feed_log)])
+@pytest.mark.parametrize(
+    ("name", "check"), [("log", records.action_log), ("feed", records.feed_log), ("audit", records.audit_log)]
+)
 def test_a_damaged_log_names_the_segment(state: Path, name: str, check: object) -> None:
     assert callable(check)
     assert_says(check(Installation(state)), "ok", "whole (20 entries)")
@@ -329,6 +334,45 @@ def test_actions_that_are_refused_name_the_usual_field(state: Path, installation
     long_ago_s = time.time() - 2 * records.RECENT_S
     os.utime(state / "dead-letters.ndjson", (long_ago_s, long_ago_s))
     assert records.dead_letters(installation).status == "ok"
+
+
+# -- who gets in ----------------------------------------------------------------------------------------------------
+
+
+def test_tokens_that_are_missing_damaged_or_end_soon_are_told(
+    state: Path, installation: Installation
+) -> None:
+    assert_says(access.tokens(installation), "warn", "no sensor", "killcord tokens new")
+    mint_token(state, "analyst")
+    mint_token(state, "sensor", expires_at_s=time.time() - 1)
+    assert_says(access.tokens(installation), "warn", "no sensor")
+    mint_token(state, "sensor")
+    assert_says(access.tokens(installation), "ok", "1 analyst, 1 sensor")
+    mint_token(state, "on-call", expires_at_s=time.time() + 3600)
+    assert_says(access.tokens(installation), "warn", "1 tokens end", "the-on-call")
+    StateDir(state).token_file.write_text("{")
+    assert_says(access.tokens(installation), "fail", "damaged", "copy")
+
+
+@pytest.mark.parametrize(
+    ("days", "status", "words"), [(90, "ok", "90 more"), (3, "warn", "3 more"), (-2, "fail", "ended")]
+)
+def test_a_certificate_that_ends_is_told(
+    state: Path, tmp_path: Path, days: int, status: str, words: str
+) -> None:
+    ends = datetime.now(UTC) + timedelta(days=days, seconds=60)
+    made = trustme.CA().issue_cert("localhost", not_after=ends, not_before=ends - timedelta(days=400))
+    made.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    made.private_key_pem.write_to_path(tmp_path / "key.pem")
+    text = f'[server]\ntls_cert = "{tmp_path}/cert.pem"\ntls_key = "{tmp_path}/key.pem"\n'
+    finding = access.certificate(configured(state, text))
+    assert (finding.status, words in finding.found) == (status, True), finding
+    (tmp_path / "key.pem").write_text("none")
+    assert_says(access.certificate(configured(state, text)), "fail", "no certificate with its key")
+
+
+def test_without_tls_there_is_no_certificate_to_look_at(installation: Installation) -> None:
+    assert access.certificate(installation).status == "skipped"
 
 
 # -- kills ----------------------------------------------------------------------------------------------------------
