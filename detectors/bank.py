@@ -218,6 +218,22 @@ class Bank:
         left = int(row["recalibrating"])
         return Calibration(STATES[scoring.RECALIBRATING if left else scoring.CALIBRATED], learned, left)
 
+    def count_calibrated(self) -> int:
+        """Return how many agents in memory have a model that is calibrated: one pass over all, not one call each."""
+        rows, used = self._residents.rows, self._residents.used()
+        is_ready = (rows["learned"][used] >= self.settings.min_actions) & (rows["recalibrating"][used] == 0)
+        half = self._rules.fleet_half
+        if self._fleet.tails[TOOL, 0] < half or not is_ready.any():
+            return 0
+        own = rows["fused"][:, :, 0][used[is_ready]]
+        kinds = np.where(own.any(axis=1), own.argmax(axis=1), int(np.argmax(self._fleet.fused[:, 0])))
+        known = [
+            kind
+            for kind in range(len(self._fleet.fused))
+            if self._fleet.fused[known_kind(self._fleet, kind, half), 0] >= half
+        ]
+        return int(np.isin(kinds, known).sum())
+
     def export(self, agent: int) -> bytes:
         """Return an agent's model as bytes, for another bank with the same number of externals and hash seed.
 

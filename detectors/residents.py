@@ -109,6 +109,10 @@ class Residents:
             return None
         return self._unpacked(model).view(self.rows.dtype)[0]
 
+    def used(self) -> npt.NDArray[np.int64]:
+        """Return the rows that are agents', in no order."""
+        return np.fromiter(self._row_of.values(), np.int64, len(self._row_of))
+
     def load(self, agent: int, model: bytes) -> None:
         """Give an agent a model that `packed` made, in place of the one it has; `ValueError` if it does not fit."""
         if not self._fits(model):
@@ -119,7 +123,7 @@ class Residents:
 
     def dump(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return agents, recency and rows, in the order of the agents' numbers: equal states have equal dumps."""
-        used = np.fromiter(self._row_of.values(), np.int64, len(self._row_of))
+        used = self.used()
         used = used[np.argsort(self._agents[used])]
         return {
             "agents": self._agents[used],

@@ -64,7 +64,9 @@ REJECTED: Final = Metric(
 )
 ALERTS: Final = Metric("killcord_alerts_total", "counter", "Alerts raised since the log began.")
 AGENTS: Final = Metric("killcord_agents", "gauge", "Agents that are known.")
-CALIBRATED: Final = Metric("killcord_agents_calibrated", "gauge", "Agents whose model is calibrated.")
+CALIBRATED: Final = Metric(
+    "killcord_agents_calibrated", "gauge", "Agents in memory whose model is calibrated."
+)
 BACKLOG: Final = Metric("killcord_backlog_actions", "gauge", "Actions taken in but not yet scored.")
 POINTS: Final = Metric("killcord_points_live", "gauge", "Enforcement points that are alive.")
 READERS: Final = Metric("killcord_feed_readers", "gauge", "Readers of the live feed.")

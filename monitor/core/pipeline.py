@@ -167,6 +167,10 @@ class Pipeline:
         """Return how far the agent's model is: state, actions seen, actions needed."""
         return self._bank.calibration(_number(agent_id))
 
+    def count_calibrated(self) -> int:
+        """Return how many agents in memory have a calibrated model; milliseconds for 100,000."""
+        return self._bank.count_calibrated()
+
     def is_paused(self, now_s: float) -> bool:
         """Return whether the blast-radius guard holds automatic kills back."""
         return self._policy.is_paused(now_s)

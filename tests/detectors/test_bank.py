@@ -338,3 +338,18 @@ def test_an_agent_is_told_how_far_the_calibration_is_that_its_own_actions_go_by(
     bank.step([99] * 90, flowing)
     assert np.isnan(bank.step([99], flowing[:1]).p[0])
     assert (bank.calibration(99).state, bank.calibration(1).state) == ("calibrating", "calibrated")
+
+
+@pytest.mark.parametrize("max_agents", [100, 7])
+def test_the_calibrated_are_counted_at_once_as_one_by_one(max_agents: int) -> None:
+    agents, features = numbers(benign(3, agents=12, actions=4000))
+    bank = Bank(QUICK, max_agents=max_agents)
+    counts = set()
+    for start in range(0, len(agents), 250):
+        bank.step(agents[start : start + 250], features[start : start + 250])
+        one_by_one = sum(
+            bank.calibration(agent).state == "calibrated" for agent in range(1, 13) if agent in bank
+        )
+        assert bank.count_calibrated() == one_by_one
+        counts.add(one_by_one)
+    assert len(counts) > 1, "it changed meanwhile"
