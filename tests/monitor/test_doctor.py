@@ -81,6 +81,12 @@ def test_names_are_unique_and_every_check_asks_something() -> None:
     assert all(check.question.endswith("?") for check in CHECKS)
 
 
+def test_every_check_is_in_the_documentation() -> None:
+    written = (Path(__file__).parents[2] / "docs" / "doctor.md").read_text()
+    rows = "".join(f"| `{check.name}` | {check.question} |\n" for check in CHECKS)
+    assert written.endswith(rows)
+
+
 def test_nothing_is_written(state: Path, installation: Installation) -> None:
     def picture() -> dict[str, tuple[int, int, int]]:
         return {
