@@ -10,6 +10,7 @@ from typing import Any
 from killswitch import PointStatus, Switch
 from monitor import metrics
 from monitor.config import Config
+from monitor.delivery.deliveries import Deliveries
 from monitor.engines.embedded import EmbeddedEngine
 from monitor.gate import Gate
 from monitor.intake.dead_letters import DeadLetters
@@ -52,6 +53,7 @@ class Services:
     dead_letters: DeadLetters
     store: StoreHealth = field(default_factory=StoreHealth)
     guardian: Guardian | None = None
+    deliveries: Deliveries = field(default_factory=Deliveries)
     drills: Drills = field(default_factory=Drills)
     kill_latency: Histogram = field(default_factory=lambda: Histogram(KILL_LATENCY_BOUNDS_S))
     _pace: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=10))

@@ -15,6 +15,7 @@ def add(commands: Commands) -> None:
     _backtest(commands)
     _tail(commands)
     _agents(commands)
+    _deliveries(commands)
 
 
 def _up(commands: Commands) -> None:
@@ -98,3 +99,14 @@ def _agents(commands: Commands) -> None:
     daemon(agents)
     as_json(agents)
     agents.set_defaults(run=lazy("agents"))
+
+
+def _deliveries(commands: Commands) -> None:
+    deliveries = commands.add_parser(
+        "deliveries", help="how each delivery route stands; `deliveries test ROUTE` sends a test through one"
+    )
+    deliveries.add_argument("act", nargs="?", choices=["test"], help="send a message that says it is a test")
+    deliveries.add_argument("route", nargs="?", help="through this route")
+    daemon(deliveries)
+    as_json(deliveries)
+    deliveries.set_defaults(run=lazy("deliveries"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from monitor.web import audit_views, ingest, kills, login, openapi, sessions, views
+from monitor.web import audit_views, deliveries, ingest, kills, login, openapi, sessions, views
 from monitor.web.endpoints import LIMIT, Endpoint, Query
 
 ENDPOINTS: Final = (
@@ -38,6 +38,10 @@ ENDPOINTS: Final = (
     Endpoint("POST", "/v1/revocations", kills.post_revocation, "kill", "Kill a target", body=kills.Kill),
     Endpoint(
         "POST", "/v1/restorations", kills.post_restoration, "kill", "Restore a target", body=kills.Restore
+    ),
+    Endpoint("GET", "/v1/deliveries", deliveries.get_deliveries, "read", "How each delivery route stands"),
+    Endpoint(
+        "POST", "/v1/deliveries/{route}/test", deliveries.post_test, "triage", "Send a test through a route"
     ),
     Endpoint(
         "POST",
