@@ -73,8 +73,8 @@ def check_delivery(config: Delivery) -> None:
             raise ConfigError(f"{place}.name", f"there are two routes of the name {route.name}")
         names.add(route.name)
         _check_keys(route, place)
-        _check_url(route.url, f"{place}.url")
-        _check_url(route.dashboard_url, f"{place}.dashboard_url")
+        check_url(route.url, f"{place}.url")
+        check_url(route.dashboard_url, f"{place}.dashboard_url")
         try:
             parse_filter(route.filter)
         except FilterError as error:
@@ -90,7 +90,8 @@ def _check_keys(route: RouteConfig, place: str) -> None:
             raise ConfigError(f"{place}.{name}", f"a route of the kind {route.kind} needs it")
 
 
-def _check_url(url: str, field: str) -> None:
+def check_url(url: str, field: str) -> None:
+    """Raise `ConfigError` about `field` unless this is an address over HTTP without a password in it, or empty."""
     if not url:
         return
     try:
