@@ -16,8 +16,8 @@ class RotatedFile:
     """Appends lines durably to `path`, from any thread, one at a time.
 
     A file that grew to `rotate_bytes` becomes ``PATH.1``, that one ``PATH.2``, up to `keep_files`. Whoever else moves
-    the file away, as logrotate does, gets a new one behind it. A line that a crash tore is cut off before the next: it was
-    never acknowledged and is delivered again.
+    the file away, as logrotate does, gets a new one behind it. A line that a crash tore is cut off before the
+    next: it was never acknowledged and is delivered again.
     """
 
     def __init__(self, path: Path, *, rotate_bytes: int, keep_files: int) -> None:

@@ -1,6 +1,6 @@
 """Words from elsewhere made harmless: they may be hostile, and end up where characters are commands. Pure.
 
-Three steps, each including the one before:
+Each is `plain` at least:
 
 - `plain`: no control characters, nothing invisible, nothing that turns the direction of writing, one line, bounded.
 - `defused`: nor can it begin a mention, a link, markup or an emoji in any chat: what would
@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-# The same characters in full width (Unicode's block FF00 to FF5E, in the order of ASCII): no chat reads them as commands.
+# The same characters in full width (U+FF01 to U+FF5E, in the order of ASCII): no chat reads them as commands.
 _FULL_WIDTH: Final = {code: code + 0xFEE0 for code in range(ord("!"), ord("~") + 1)}
 _COMMANDS: Final = {ord(letter): _FULL_WIDTH[ord(letter)] for letter in "@#<>&*~`|[]{}\\$!"}
 _LONE_UNDERSCORE: Final = re.compile(r"(?<![^\W_])_+|_+(?![^\W_])")

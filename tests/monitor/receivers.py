@@ -101,3 +101,44 @@ async def http_receiver(tls: ssl.SSLContext | None = None) -> AsyncIterator[Http
         for task in list(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class SyslogReceiver:
+    """A syslog collector over TCP or TLS that takes counted frames; `hang_up` drops everybody who is connected."""
+
+    def __init__(self) -> None:
+        self.messages: list[bytes] = []
+        self.connections = 0
+        self.port = 0
+        self.reads = asyncio.Event()
+        self.reads.set()
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        self._writers.append(writer)
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                await self.reads.wait()
+                length = int((await reader.readuntil(b" ")).decode())
+                self.messages.append(await reader.readexactly(length))
+        writer.close()
+
+    def hang_up(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
+
+
+@contextlib.asynccontextmanager
+async def syslog_receiver(tls: ssl.SSLContext | None = None) -> AsyncIterator[SyslogReceiver]:
+    receiver = SyslogReceiver()
+    server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0, ssl=tls)
+    receiver.port = server.sockets[0].getsockname()[1]
+    try:
+        yield receiver
+    finally:
+        receiver.reads.set()
+        receiver.hang_up()
+        server.close()
+        await asyncio.sleep(0)
