@@ -31,7 +31,7 @@ from monitor.delivery.routes import RouteConfig
 from monitor.delivery.set_aside import set_aside
 from monitor.delivery.sink import Sink
 from monitor.errors import DaemonError, DeliveryDelayed, DeliveryRefused, LogError
-from monitor.live.feed import Feed, now_text
+from monitor.live.feed import Feed, now_text, wire_text
 from monitor.live.filters import parse_filter
 from monitor.record.segments import Frame, segment_starts
 from monitor.record.tail import LogTail
@@ -77,18 +77,8 @@ class Route:
         """Deliver until cancelled; then, and whenever it fails, what was delivered is on record."""
         if self.state == "broken":
             return
-        tail = LogTail(self._log_directory, self.place.seq)
-        failures = 0
         try:
-            while True:
-                try:
-                    await self._read_and_deliver(tail)
-                    failures = 0
-                except (LogError, OSError) as error:  # a disk in trouble, not a receiver
-                    failures += 1
-                    tail = LogTail(self._log_directory, self.place.seq)
-                    self._fail("retrying", str(error))
-                    await asyncio.sleep(self._backoff.wait_s(failures, random.random()))  # noqa: S311
+            await self._run_until_closed()
         finally:
             await self._sink.close()
             self._keep()
@@ -119,29 +109,44 @@ class Route:
 
     # -- one step -------------------------------------------------------------------------------------------------
 
-    async def _read_and_deliver(self, tail: LogTail) -> None:
+    async def _run_until_closed(self) -> None:
+        tail, failures, is_open = LogTail(self._log_directory, self.place.seq), 0, True
+        while is_open:
+            try:
+                is_open = await self._read_and_deliver(tail)
+                failures = 0
+            except (
+                Exception
+            ) as error:  # not a receiver's: a disk in trouble, or a defect; neither may end the route
+                if not isinstance(error, LogError | OSError):
+                    log.exception("route %s: a step failed in an unknown way", self.config.name)
+                failures += 1
+                tail = LogTail(self._log_directory, self.place.seq)
+                self._fail("retrying", str(error) or repr(error))
+                await asyncio.sleep(self._backoff.wait_s(failures, random.random()))  # noqa: S311
+
+    async def _read_and_deliver(self, tail: LogTail) -> bool:
+        """Deliver what is there, or wait for more; returns False once the feed is closed."""
         up_to = self._feed.last_seq
         if self.place.seq >= up_to:
-            await self._rest()
-            return
+            return await self._rest()
         frames = await asyncio.to_thread(tail.read, up_to, frames=READ_FRAMES, payload_bytes=READ_BYTES)
         self._note_missed(frames[0].first_seq if frames else tail.next_seq)
         await self._deliver(frames)
         if time.monotonic() >= self._keep_due_s:
             await self._keep_in_thread()
+        return True
 
-    async def _rest(self) -> None:
+    async def _rest(self) -> bool:
         """Wait for the next message; what the place file does not have yet is written once it is due."""
         self.state = "waiting"
         if self._kept != self.place:
             try:
-                await asyncio.wait_for(
-                    self._feed.advanced(self.place.seq), max(0.0, self._keep_due_s - time.monotonic())
-                )
+                async with asyncio.timeout(max(0.0, self._keep_due_s - time.monotonic())):
+                    return await self._feed.advanced(self.place.seq)
             except TimeoutError:
                 await self._keep_in_thread()
-        else:
-            await self._feed.advanced(self.place.seq)
+        return await self._feed.advanced(self.place.seq)
 
     async def _deliver(self, frames: Sequence[Frame]) -> None:
         self.state = "delivering"
@@ -162,14 +167,15 @@ class Route:
 
     def _formed(self, frame: Frame) -> _Formed | None:
         """Return the frame's message in the receiver's form; none if it is not to be sent."""
-        event = read_event(frame)
-        if event is None or not self._sink.is_for(event, is_wanted(event, self._filter)):
-            return None
         try:
+            event = read_event(frame)
+            if event is None or not self._sink.is_for(event, is_wanted(event, self._filter)):
+                return None
             form = self._sink.form(event)
         except Exception as error:  # a defect of ours: one message may not stop the route
-            log.exception("route %s: message %d cannot be put into form", self.config.name, event.seq)
-            self._set_aside(event, DeliveryRefused(f"cannot be put into the receiver's form: {error!r}"))
+            log.exception("route %s: message %d cannot be put into form", self.config.name, frame.first_seq)
+            refusal = DeliveryRefused(f"cannot be put into the receiver's form: {error!r}")
+            self._set_aside(frame.first_seq, wire_text(frame.first_seq, frame.payload), refusal)
             return None
         return None if form is None else _Formed(event, form)
 
@@ -186,14 +192,13 @@ class Route:
                     for one in formed:
                         await self._send([one])
                 else:
-                    self._set_aside(formed[0].event, refusal)
+                    self._set_aside(formed[0].event.seq, formed[0].event.text, refusal)
                 break
             except Exception as error:
                 failures += 1
                 if self._sink.attempts is not None and failures >= self._sink.attempts:
-                    self._set_aside(
-                        formed[0].event, DeliveryRefused(f"gave up after {failures} attempts: {error}")
-                    )
+                    gave_up = DeliveryRefused(f"gave up after {failures} attempts: {error}")
+                    self._set_aside(formed[0].event.seq, formed[0].event.text, gave_up)
                     break
                 await self._pause(error, failures)
             else:
@@ -220,9 +225,9 @@ class Route:
         retry_after_s = error.retry_after_s if isinstance(error, DeliveryDelayed) else 0.0
         await asyncio.sleep(self._backoff.wait_s(failures, random.random(), retry_after_s))  # noqa: S311
 
-    def _set_aside(self, event: Event, refusal: DeliveryRefused) -> None:
-        log.error("route %s: message %d is set aside: %s", self.config.name, event.seq, refusal)
-        set_aside(self._dead_letters, event, refusal)
+    def _set_aside(self, seq: int, text: str, refusal: DeliveryRefused) -> None:
+        log.error("route %s: message %d is set aside: %s", self.config.name, seq, refusal)
+        set_aside(self._dead_letters, seq, text, refusal)
         self.place.set_aside += 1
         self.last_error = str(refusal)
 

@@ -9,7 +9,6 @@ from typing import Final
 
 import msgspec
 
-from monitor.delivery.events import Event
 from monitor.errors import DeliveryRefused
 from monitor.live.feed import now_text
 
@@ -19,15 +18,14 @@ MAX_FILE_BYTES: Final = 16 * 1024 * 1024
 """Security limit. A full file becomes ``.1`` and replaces the one before."""
 
 
-def set_aside(file: Path, event: Event, refusal: DeliveryRefused) -> None:
+def set_aside(file: Path, seq: int, text: str, refusal: DeliveryRefused) -> None:
     """Append the message with what was said to it, durably. A file that cannot be written stops nobody."""
     letter = {
         "at": now_text(),
-        "seq": event.seq,
-        "id": event.id,
+        "seq": seq,
         "error": str(refusal),
         "answer": refusal.answer,
-        "message": msgspec.Raw(event.text.encode()),
+        "message": msgspec.Raw(text.encode()),
     }
     try:
         if file.exists() and file.stat().st_size > MAX_FILE_BYTES:
@@ -37,7 +35,7 @@ def set_aside(file: Path, event: Event, refusal: DeliveryRefused) -> None:
             stream.flush()
             os.fsync(stream.fileno())
     except OSError as error:
-        log.error("message %d was refused and could not be kept: %s", event.seq, error)
+        log.error("message %d was refused and could not be kept: %s", seq, error)
 
 
 def _open_private(path: str, flags: int) -> int:

@@ -118,10 +118,11 @@ class Feed:
         finally:
             self._readers.discard(reader)
 
-    async def advanced(self, beyond: int) -> None:
-        """Return when there is a message after `beyond`, or the feed is closed; for those who read its log."""
+    async def advanced(self, beyond: int) -> bool:
+        """Return once there is a message after `beyond`, False once the feed is closed; for who reads its log."""
         while self.last_seq <= beyond and not self._is_closed:
             await self._moved.wait()
+        return not self._is_closed
 
     def reader(self) -> Reader:
         """Return a new reader for `follow`."""

@@ -8,9 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from monitor.delivery.routes import RouteConfig
-from tests.monitor.delivery_feed import KEY, alert, change, delivering, private, transition
+from monitor.delivery.deliveries import open_routes
+from monitor.delivery.routes import Delivery, RouteConfig
+from monitor.delivery.sinks import open_sinks
+from monitor.live.feed import Feed
+from monitor.record.segments import SegmentedLog
+from tests.monitor.delivery_feed import KEY, PACE, alert, change, delivering, private, transition
 from tests.monitor.engines import until
 from tests.monitor.receivers import HANGS_UP, IS_SILENT, OK, Answer, HttpReceiver, http_receiver
 
@@ -190,3 +196,77 @@ async def test_a_test_goes_the_way_that_all_go(tmp_path: Path) -> None:
     assert [got.json["test"] for got in receiver.taken] == [True, True]
     assert "TEST" in receiver.taken[0].json["alert"]["title"]
     assert receiver.taken[1].json["alert_change"]["state"] == "closed"
+
+
+ANSWERS = st.sampled_from([OK, OK, HANGS_UP, Answer(500), Answer(429, {"retry-after": "0"}), Answer(403)])
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 6), st.lists(ANSWERS, max_size=6)), min_size=1, max_size=4),
+    st.integers(0, 3),
+)
+async def test_whatever_is_answered_and_whichever_place_a_crash_left_every_message_comes_in_order(
+    tmp_path_factory: pytest.TempPathFactory, lives: list[tuple[int, list[Answer]]], stale: int
+) -> None:
+    """A `kill -9` leaves the place file of an earlier moment: any that was ever on disk will do."""
+    state = tmp_path_factory.mktemp("lives")
+    place, places, published = state / "delivery/hook/place.json", [], 0
+    async with http_receiver() as receiver:
+        answers: list[Answer] = []
+        receiver.decide = lambda got: answers.pop() if answers else OK
+        route = webhook(state, receiver)
+        for count, troubles in lives:
+            answers[:] = troubles
+            async with delivering(state, route) as (feed, deliveries):
+                places.append(place.read_text())
+                await feed.publish([alert(published + number) for number in range(count)])
+                published += count
+                await until(lambda: len(answers) == 0 or deliveries.status()[0]["behind"] == 0)
+            place.write_text(places[-1 - stale % len(places)])
+        async with delivering(state, route) as (_, deliveries):
+            await until(lambda: deliveries.status()[0]["behind"] == 0)
+    once = {got.headers["webhook-id"]: got.json["seq"] for got in reversed(receiver.taken)}
+    assert sorted(once.values()) == list(range(1, published + 1))
+    assert list(dict.fromkeys(seqs(receiver))) == list(range(1, published + 1))
+
+
+async def test_a_message_that_cannot_be_formed_is_set_aside_and_the_rest_goes_on(tmp_path: Path) -> None:
+    async with (
+        http_receiver() as receiver,
+        delivering(tmp_path, webhook(tmp_path, receiver)) as (feed, deliveries),
+    ):
+        await feed.publish([{"type": "alert", "ts": "now", "alert": None}, alert(2)])
+        await until(lambda: deliveries.status()[0]["behind"] == 0)
+        assert (deliveries.status()[0]["sent"], deliveries.status()[0]["set_aside"]) == (1, 1)
+    assert seqs(receiver) == [2]
+
+
+async def test_a_route_ends_with_its_feed(tmp_path: Path) -> None:
+    async with http_receiver() as receiver:
+        config = Delivery(routes=(webhook(tmp_path, receiver),))
+        log = SegmentedLog(tmp_path / "feed")
+        async with Feed(log, recent=10, client_buffer=10) as feed:
+            (route,) = open_routes(
+                config, open_sinks(config), feed, log.directory, tmp_path / "delivery", PACE
+            )
+            running = asyncio.create_task(route.run())
+            await until(lambda: route.state == "waiting")
+        await asyncio.wait_for(running, 20)
+        log.close()
+
+
+async def test_a_damaged_log_is_told_of_and_tried_again(tmp_path: Path) -> None:
+    async with delivering(tmp_path, segment_bytes=300) as (feed, _):
+        for number in range(1, 21):  # more than the feed itself reads at its start
+            await feed.publish([alert(number)])
+    first = min((tmp_path / "feed").glob("*.seg"))
+    whole = first.read_bytes()
+    first.write_bytes(whole[:60] + b"?" + whole[61:])
+    async with http_receiver() as receiver:
+        route = webhook(tmp_path, receiver, since="oldest")
+        async with delivering(tmp_path, route, segment_bytes=300) as (_, deliveries):
+            await until(lambda: "damaged at byte" in str(deliveries.status()[0]["last_error"]))
+            first.write_bytes(whole)
+            await until(lambda: deliveries.status()[0]["behind"] == 0)
+    assert seqs(receiver) == list(range(1, 21))
