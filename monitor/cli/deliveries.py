@@ -20,7 +20,7 @@ def run(options: argparse.Namespace) -> int:
     """Print how the routes stand; exit status 1 says that one is in trouble, or that the test was not delivered."""
     if options.act == "test":
         return _test(options)
-    routes = get(find_daemon(options, "analyst"), "/v1/deliveries")["routes"]
+    routes = get(find_daemon(options), "/v1/deliveries")["routes"]
     print(json.dumps({"routes": routes}) if options.json else _text(routes))
     return REFUSED if any(route["state"] in ("retrying", "broken") for route in routes) else DONE
 
@@ -29,7 +29,7 @@ def _test(options: argparse.Namespace) -> int:
     if not options.route:
         print("killcord: name the route: killcord deliveries test ROUTE", file=sys.stderr)
         return USAGE
-    daemon: Daemon = find_daemon(options, "analyst")
+    daemon: Daemon = find_daemon(options)
     answer = post(daemon, f"/v1/deliveries/{quote(options.route, safe='')}/test", timeout_s=TEST_TIMEOUT_S)
     failed = f"{options.route}: not delivered: {shown(str(answer['error']))}"
     text = f"{options.route}: a test was delivered" if answer["delivered"] else failed
