@@ -10,11 +10,16 @@ from typing import Final, Literal, NamedTuple
 
 
 class Metric(NamedTuple):
-    """One metric without labels."""
+    """One metric. `labels` are the names of its labels; without any it is one number."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
     help: str
+    labels: tuple[str, ...] = ()
+
+
+Labelled = Mapping[tuple[str, ...], float]
+"""The values of a metric with labels: for each combination of label values, in the order of the names."""
 
 
 class Histogram:
@@ -57,6 +62,31 @@ CALIBRATED: Final = Metric("killcord_agents_calibrated", "gauge", "Agents whose 
 BACKLOG: Final = Metric("killcord_backlog_actions", "gauge", "Actions taken in but not yet scored.")
 POINTS: Final = Metric("killcord_points_live", "gauge", "Enforcement points that are alive.")
 READERS: Final = Metric("killcord_feed_readers", "gauge", "Readers of the live feed.")
+DELIVERED: Final = Metric(
+    "killcord_deliveries_sent_total",
+    "counter",
+    "Messages that a route's receiver took, since it began.",
+    ("route",),
+)
+DELIVERY_FAILURES: Final = Metric(
+    "killcord_deliveries_failed_total",
+    "counter",
+    "Attempts of a route that failed, since it began.",
+    ("route",),
+)
+DELIVERY_LOST: Final = Metric(
+    "killcord_deliveries_lost_total",
+    "counter",
+    "Messages that a route will not send any more: its receiver refused them for good (set_aside), or retention "
+    "deleted them first (missed).",
+    ("route", "why"),
+)
+DELIVERY_BEHIND: Final = Metric(
+    "killcord_deliveries_behind",
+    "gauge",
+    "Messages of the feed that a route has not come to yet.",
+    ("route",),
+)
 PENDING: Final = Metric(
     "killcord_kills_pending",
     "gauge",
@@ -118,6 +148,10 @@ ALL: Final = (
     BACKLOG,
     POINTS,
     READERS,
+    DELIVERED,
+    DELIVERY_FAILURES,
+    DELIVERY_LOST,
+    DELIVERY_BEHIND,
     PENDING,
     PAUSED,
     STORE,
@@ -137,19 +171,38 @@ ALL: Final = (
 HISTOGRAMS: Final = (KILL_LATENCY,)
 
 
-def render(values: Mapping[Metric, float], histograms: Mapping[Metric, Histogram]) -> str:
-    """Return the exposition text; every metric must have a value."""
+def render(values: Mapping[Metric, float | Labelled], histograms: Mapping[Metric, Histogram]) -> str:
+    """Return the exposition text; every metric must have a value, and values for exactly its labels."""
     lines = []
     for metric in ALL:
-        lines += [
-            f"# HELP {metric.name} {metric.help}",
-            f"# TYPE {metric.name} {metric.kind}",
-            f"{metric.name} {_exact(values[metric])}",
-        ]
+        lines += [*_head(metric), *_samples(metric, values[metric])]
     for metric in HISTOGRAMS:
-        lines += [f"# HELP {metric.name} {metric.help}", f"# TYPE {metric.name} {metric.kind}"]
-        lines += histograms[metric].lines(metric.name)
+        lines += [*_head(metric), *histograms[metric].lines(metric.name)]
     return "\n".join(lines) + "\n"
+
+
+def _head(metric: Metric) -> list[str]:
+    meaning = metric.help.replace("\\", "\\\\").replace("\n", "\\n")
+    return [f"# HELP {metric.name} {meaning}", f"# TYPE {metric.name} {metric.kind}"]
+
+
+def _samples(metric: Metric, value: float | Labelled) -> list[str]:
+    if not isinstance(value, Mapping):
+        value = {(): value}
+    return [
+        f"{metric.name}{_labels(metric.labels, given)} {_exact(number)}"
+        for given, number in sorted(value.items())
+    ]
+
+
+def _labels(names: tuple[str, ...], values: tuple[str, ...]) -> str:
+    pairs = ",".join(f'{name}="{_escaped(value)}"' for name, value in zip(names, values, strict=True))
+    return f"{{{pairs}}}" if pairs else ""
+
+
+def _escaped(value: str) -> str:
+    """Return a label's value as the format has it: backslash, quote and line feed escaped."""
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
 def _exact(value: float) -> str:

@@ -21,7 +21,7 @@ from monitor.kill.journal_drain import JournalDrain
 from monitor.kill.killer import Killer
 from monitor.kill.readiness import Readiness, drill_fields, readiness
 from monitor.live.feed import Feed
-from monitor.metrics import KILL_LATENCY_BOUNDS_S, Histogram, Metric
+from monitor.metrics import KILL_LATENCY_BOUNDS_S, Histogram, Labelled, Metric
 
 
 @dataclass
@@ -95,7 +95,7 @@ class Services:
             points=self.store.points,
         )
 
-    def metrics(self) -> dict[Metric, float]:
+    def metrics(self) -> dict[Metric, float | Labelled]:
         """Return every metric's value."""
         status = self.status()
         return {
@@ -107,6 +107,7 @@ class Services:
             metrics.BACKLOG: status["backlog"],
             metrics.POINTS: status["points_live"],
             metrics.READERS: self.feed.readers,
+            **self.deliveries.metrics(),
             metrics.PENDING: status["kills_pending"],
             metrics.PAUSED: status["kills_paused"],
             metrics.STORE: self.store.reachable,

@@ -10,12 +10,14 @@ from typing import Any, Final
 
 import msgspec
 
+from monitor import metrics
 from monitor.delivery.backoff import Backoff
 from monitor.delivery.events import Event, event
 from monitor.delivery.route import Route
 from monitor.delivery.routes import Delivery
 from monitor.delivery.sink import Sink
 from monitor.live.feed import Feed, now_text
+from monitor.metrics import Labelled, Metric
 
 log = logging.getLogger("killcord.delivery")
 
@@ -45,6 +47,18 @@ class Deliveries:
     def status(self) -> list[dict[str, Any]]:
         """Return how each route stands, as ``GET /v1/deliveries`` says it."""
         return [route.status() for route in self.routes.values()]
+
+    def metrics(self) -> dict[Metric, Labelled]:
+        """Return what is counted of each route, by its name: the operator's, so there are no more than configured."""
+        routes = self.status()
+        return {
+            metrics.DELIVERED: {(route["name"],): route["sent"] for route in routes},
+            metrics.DELIVERY_FAILURES: {(route["name"],): route["failed"] for route in routes},
+            metrics.DELIVERY_LOST: {
+                (route["name"], why): route[why] for route in routes for why in ("set_aside", "missed")
+            },
+            metrics.DELIVERY_BEHIND: {(route["name"],): route["behind"] for route in routes},
+        }
 
     async def test(self, name: str) -> None:
         """Send a message through a route that says it is a test. Raises `KeyError` or `DeliveryError`."""

@@ -184,6 +184,15 @@ def test_a_test_that_does_not_arrive_says_why(run: Run) -> None:
     assert json.loads(run("test", "dead", "--json").stdout)["delivered"] is False
 
 
+def test_the_metrics_tell_the_routes_apart(daemon: RunningDaemon) -> None:
+    lines = daemon.request("GET", "/metrics")[1].splitlines()
+    for name in ("sent_total", "failed_total", "behind"):
+        assert {f'killcord_deliveries_{name}{{route="{route}"}} 0.0' for route in ("hook", "dead")} <= set(
+            lines
+        )
+    assert 'killcord_deliveries_lost_total{route="hook",why="missed"} 0.0' in lines
+
+
 def test_a_test_names_its_route(run: Run) -> None:
     assert run("test").returncode == 2
     unknown = run("test", "nobody")
