@@ -49,6 +49,14 @@ class _Formed(NamedTuple):
     form: Any
 
 
+class _Piece(NamedTuple):
+    """A piece of the log, both ends included, and what of it is to be sent."""
+
+    first_seq: int
+    last_seq: int
+    formed: Sequence[_Formed]
+
+
 class Route:
     """Delivers from the log in `log_directory` and keeps its place in `folder`. For one event loop."""
 
@@ -115,9 +123,8 @@ class Route:
             try:
                 is_open = await self._read_and_deliver(tail)
                 failures = 0
-            except (
-                Exception
-            ) as error:  # not a receiver's: a disk in trouble, or a defect; neither may end the route
+            except Exception as error:
+                # No receiver's failure: a disk in trouble, or a defect of ours. Neither may end the route.
                 if not isinstance(error, LogError | OSError):
                     log.exception("route %s: a step failed in an unknown way", self.config.name)
                 failures += 1
@@ -130,12 +137,18 @@ class Route:
         up_to = self._feed.last_seq
         if self.place.seq >= up_to:
             return await self._rest()
-        frames = await asyncio.to_thread(tail.read, up_to, frames=READ_FRAMES, payload_bytes=READ_BYTES)
-        self._note_missed(frames[0].first_seq if frames else tail.next_seq)
-        await self._deliver(frames)
+        piece = await asyncio.to_thread(self._read, tail, up_to)
+        self._note_missed(piece.first_seq)
+        await self._deliver(piece)
         if time.monotonic() >= self._keep_due_s:
             await self._keep_in_thread()
         return True
+
+    def _read(self, tail: LogTail, up_to: int) -> _Piece:
+        """Read, filter and form the next messages; in a thread, since a kill that people ask for needs the loop."""
+        frames = tail.read(up_to, frames=READ_FRAMES, payload_bytes=READ_BYTES)
+        first_seq = frames[0].first_seq if frames else tail.next_seq
+        return _Piece(first_seq, tail.next_seq - 1, [one for frame in frames if (one := self._formed(frame))])
 
     async def _rest(self) -> bool:
         """Wait for the next message; what the place file does not have yet is written once it is due."""
@@ -148,22 +161,11 @@ class Route:
                 await self._keep_in_thread()
         return await self._feed.advanced(self.place.seq)
 
-    async def _deliver(self, frames: Sequence[Frame]) -> None:
+    async def _deliver(self, piece: _Piece) -> None:
         self.state = "delivering"
-        formed: list[_Formed] = []
-        for frame in frames:
-            found = self._formed(frame)
-            if found:
-                formed.append(found)
-            elif not formed:
-                self.place.seq = frame.first_seq
-            if len(formed) == self._sink.batch:
-                await self._send(formed)
-                formed = []
-        if formed:
-            await self._send(formed)
-        if frames:
-            self.place.seq = frames[-1].first_seq
+        for start in range(0, len(piece.formed), self._sink.batch):
+            await self._send(piece.formed[start : start + self._sink.batch])
+        self.place.seq = piece.last_seq
 
     def _formed(self, frame: Frame) -> _Formed | None:
         """Return the frame's message in the receiver's form; none if it is not to be sent."""
@@ -192,13 +194,17 @@ class Route:
                     for one in formed:
                         await self._send([one])
                 else:
-                    self._set_aside(formed[0].event.seq, formed[0].event.text, refusal)
+                    await asyncio.to_thread(
+                        self._set_aside, formed[0].event.seq, formed[0].event.text, refusal
+                    )
                 break
             except Exception as error:
                 failures += 1
                 if self._sink.attempts is not None and failures >= self._sink.attempts:
                     gave_up = DeliveryRefused(f"gave up after {failures} attempts: {error}")
-                    self._set_aside(formed[0].event.seq, formed[0].event.text, gave_up)
+                    await asyncio.to_thread(
+                        self._set_aside, formed[0].event.seq, formed[0].event.text, gave_up
+                    )
                     break
                 await self._pause(error, failures)
             else:

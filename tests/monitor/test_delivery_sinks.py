@@ -276,16 +276,15 @@ async def test_a_collector_with_a_foreign_certificate_gets_nothing(tmp_path: Pat
 async def test_what_a_collector_does_not_take_in_is_not_called_sent(tmp_path: Path) -> None:
     async with syslog_receiver() as collector:
         collector.reads.clear()
-        route = syslog(collector.port, "tcp", timeout_s=0.5)
+        route = syslog(collector.port, "tcp", timeout_s=2.0)
         async with delivering(tmp_path, route) as (feed, deliveries):
             text = "x" * 7000
-            for _ in range(20):
-                await feed.publish([alert(number, title=text) for number in range(100)])
+            await feed.publish([alert(number, title=text) for number in range(100)])
             await until(lambda: deliveries.status()[0]["failed"] > 0)
             assert deliveries.status()[0]["behind"] > 0
             collector.reads.set()
             await until(lambda: deliveries.status()[0]["behind"] == 0)
-    assert sorted(set(seqs(collector.messages))) == list(range(1, 2001))
+    assert sorted(set(seqs(collector.messages))) == list(range(1, 101))
 
 
 # -- apprise --------------------------------------------------------------------------------------------------------
