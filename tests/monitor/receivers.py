@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from typing import Any, NamedTuple
@@ -133,8 +134,13 @@ class SyslogReceiver:
 @contextlib.asynccontextmanager
 async def syslog_receiver(tls: ssl.SSLContext | None = None) -> AsyncIterator[SyslogReceiver]:
     receiver = SyslogReceiver()
-    server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0, ssl=tls)
-    receiver.port = server.sockets[0].getsockname()[1]
+    listener = socket.socket()
+    listener.setsockopt(
+        socket.SOL_SOCKET, socket.SO_RCVBUF, 8192
+    )  # the kernel takes little that nobody reads
+    listener.bind(("127.0.0.1", 0))
+    server = await asyncio.start_server(receiver.serve, sock=listener, ssl=tls)
+    receiver.port = listener.getsockname()[1]
     try:
         yield receiver
     finally:
