@@ -34,7 +34,7 @@ class AppriseSink:
 
     batch: Final = 1
     attempts: Final = 12
-    """About six minutes."""
+    """About four minutes."""
 
     def __init__(self, address: str, dashboard_url: str, place: str) -> None:
         self._apprise = _open(address, place)

@@ -93,9 +93,17 @@ def open_routes(
     folder
         Where each route has a directory for its place and for what is set aside.
     """
-    pace = backoff or Backoff()
+    reading = asyncio.Lock()
     return [
-        Route(route, sinks[route.name], feed, log_directory, folder / route.name, pace)
+        Route(
+            route,
+            sinks[route.name],
+            feed,
+            log_directory,
+            folder / route.name,
+            backoff=backoff or Backoff(),
+            reading=reading,
+        )
         for route in config.routes
     ]
 

@@ -6,19 +6,18 @@ The feed's log is the outbox: nothing is written twice. A route knows one number
 delivered, left out by the filter, or set aside because the receiver will never take it. It moves only after success, so
 what was being sent when the daemon died is sent again: at least once, in order. A repeat has the `id` of the first.
 
-The place is written to disk at most once in `SAVE_INTERVAL_S`, and when there is nothing to do: up to so much is
+The place is written to disk at most once in `place.SAVE_INTERVAL_S`, and when there is nothing to do: up to so much is
 repeated after a `kill -9`; after a clean stop, what was just being sent.
 
 Every route has a task, a place and connections of its own and shares no queue: none can delay another, nor the feed.
+Only reading takes turns, so that many routes that catch up at once do not crowd the interpreter; no receiver is in it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import copy
 import logging
 import random
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +25,7 @@ from typing import Any, Final, NamedTuple
 
 from monitor.delivery.backoff import Backoff
 from monitor.delivery.events import Event, is_wanted, read_event
-from monitor.delivery.place import Place, read_place, write_place
+from monitor.delivery.place import Place, PlaceFile
 from monitor.delivery.routes import RouteConfig
 from monitor.delivery.set_aside import set_aside
 from monitor.delivery.sink import Sink
@@ -38,10 +37,11 @@ from monitor.record.tail import LogTail
 
 log = logging.getLogger("killcord.delivery")
 
-SAVE_INTERVAL_S: Final = 1.0
-READ_FRAMES: Final = 500
+READ_FRAMES: Final = 100
 READ_BYTES: Final = 4 * 1024 * 1024
 """Security limits: what a route holds in memory at a time, however far behind it is."""
+MAX_BREATHER_S: Final = 0.05
+"""Reading rests as long as it took, up to so much: routes that catch up leave half of a processor to others."""
 
 
 class _Formed(NamedTuple):
@@ -61,7 +61,15 @@ class Route:
     """Delivers from the log in `log_directory` and keeps its place in `folder`. For one event loop."""
 
     def __init__(
-        self, config: RouteConfig, sink: Sink, feed: Feed, log_directory: Path, folder: Path, backoff: Backoff
+        self,
+        config: RouteConfig,
+        sink: Sink,
+        feed: Feed,
+        log_directory: Path,
+        folder: Path,
+        *,
+        backoff: Backoff,
+        reading: asyncio.Lock,
     ) -> None:
         self.config = config
         self.state = "starting"
@@ -70,12 +78,11 @@ class Route:
         self._sink = sink
         self._feed = feed
         self._log_directory = log_directory
-        self._file, self._dead_letters = folder / "place.json", folder / "dead-letters.ndjson"
+        self._record = PlaceFile(folder / "place.json", config.name)
+        self._dead_letters = folder / "dead-letters.ndjson"
         self._backoff = backoff
+        self._reading = reading
         self._filter = parse_filter(config.filter)
-        self._kept: Place | None = None
-        self._keep_due_s = 0.0
-        self._keeping = threading.Lock()  # being cancelled leaves the thread at work that writes the place
         try:
             self._begin()
         except (DaemonError, LogError, OSError) as error:
@@ -89,7 +96,7 @@ class Route:
             await self._run_until_closed()
         finally:
             await self._sink.close()
-            self._keep()
+            self._record.keep(self.place)
 
     def status(self) -> dict[str, Any]:
         """Return how the route stands, as ``GET /v1/deliveries`` says it."""
@@ -137,11 +144,14 @@ class Route:
         up_to = self._feed.last_seq
         if self.place.seq >= up_to:
             return await self._rest()
-        piece = await asyncio.to_thread(self._read, tail, up_to)
+        async with self._reading:
+            began_s = time.monotonic()
+            piece = await asyncio.to_thread(self._read, tail, up_to)
+            await asyncio.sleep(min(MAX_BREATHER_S, time.monotonic() - began_s))
         self._note_missed(piece.first_seq)
         await self._deliver(piece)
-        if time.monotonic() >= self._keep_due_s:
-            await self._keep_in_thread()
+        if not self._record.due_in_s():
+            await asyncio.to_thread(self._record.keep, self.place)
         return True
 
     def _read(self, tail: LogTail, up_to: int) -> _Piece:
@@ -153,12 +163,12 @@ class Route:
     async def _rest(self) -> bool:
         """Wait for the next message; what the place file does not have yet is written once it is due."""
         self.state = "waiting"
-        if self._kept != self.place:
+        if not self._record.holds(self.place):
             try:
-                async with asyncio.timeout(max(0.0, self._keep_due_s - time.monotonic())):
+                async with asyncio.timeout(self._record.due_in_s()):
                     return await self._feed.advanced(self.place.seq)
             except TimeoutError:
-                await self._keep_in_thread()
+                await asyncio.to_thread(self._record.keep, self.place)
         return await self._feed.advanced(self.place.seq)
 
     async def _deliver(self, piece: _Piece) -> None:
@@ -226,8 +236,8 @@ class Route:
             log.error("route %s: sending failed in an unknown way", self.config.name, exc_info=error)
         self.place.failed += 1
         self._fail("retrying", str(error) or repr(error))
-        if self._kept != self.place:
-            await self._keep_in_thread()
+        if not self._record.holds(self.place):
+            await asyncio.to_thread(self._record.keep, self.place)
         retry_after_s = error.retry_after_s if isinstance(error, DeliveryDelayed) else 0.0
         await asyncio.sleep(self._backoff.wait_s(failures, random.random(), retry_after_s))  # noqa: S311
 
@@ -241,9 +251,9 @@ class Route:
 
     def _begin(self) -> None:
         """Find the place; that of a new route is on disk at once, so that a restart does not make it new again."""
-        self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._dead_letters.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         oldest = (segment_starts(self._log_directory) or [1])[0] - 1
-        kept = read_place(self._file)
+        kept = self._record.read()
         if kept is None:
             self.place.seq = oldest if self.config.since == "oldest" else self.place.seq
         elif kept.seq > self._feed.last_seq:
@@ -254,7 +264,7 @@ class Route:
             self.place = kept
         else:
             self.place = kept
-        self._keep()
+        self._record.keep(self.place)
 
     def _note_missed(self, first_seq: int) -> None:
         missed = first_seq - self.place.seq - 1
@@ -265,20 +275,6 @@ class Route:
                 f"{missed} messages grew older than feed.retention_days before they were delivered"
             )
             log.error("route %s: %s", self.config.name, self.last_error)
-
-    async def _keep_in_thread(self) -> None:
-        self._keep_due_s = time.monotonic() + SAVE_INTERVAL_S
-        await asyncio.to_thread(self._keep)
-
-    def _keep(self) -> None:
-        """Write the place down. A disk that does not take it is reported: more would be repeated, nothing lost."""
-        try:
-            with self._keeping:
-                now = copy.copy(self.place)
-                write_place(self._file, now)
-                self._kept = now
-        except OSError as error:
-            log.error("route %s: its place could not be written: %s", self.config.name, error)
 
     def _fail(self, state: str, why: str) -> None:
         if self.last_error != why:
