@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from monitor.delivery.routes import Delivery, check_delivery
 from monitor.errors import ConfigError
 
 
@@ -138,6 +139,7 @@ class Config(_Section):
     killswitch: KillSwitch = KillSwitch()
     drill: Drill = Drill()
     feed: Feed = Feed()
+    delivery: Delivery = Delivery()
 
 
 def load_config(path: Path | None) -> Config:
@@ -189,6 +191,7 @@ def _check_together(config: Config) -> None:
         )
     if "openid" not in oidc.scopes.split():
         raise ConfigError("oidc.scopes", "must hold 'openid': without it the provider sends no identity")
+    check_delivery(config.delivery)
 
 
 def _tuples(value: Any) -> Any:

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,9 @@ from monitor.access.tokens import LOCAL_ID, make_secret, written
 from monitor.config import Config
 from monitor.core.alerts import Alert
 from monitor.core.pipeline import RevocationRequest
+from monitor.delivery.deliveries import Deliveries, open_routes
+from monitor.delivery.sink import Sink
+from monitor.delivery.sinks import open_sinks
 from monitor.engines.embedded import EmbeddedEngine
 from monitor.gate import Gate, open_gate
 from monitor.intake.dead_letters import DeadLetters
@@ -75,6 +78,7 @@ async def serve(options: Options) -> None:
     """Start everything, serve, and stop everything."""
     state = StateDir(options.state)
     redis_url = options.redis_url or options.config.killswitch.redis_url
+    sinks = open_sinks(options.config.delivery)
     keys, journal = open_keys(state), Journal(state.directory("journal"))
     with (
         open_store(redis_url, state) as store,
@@ -88,7 +92,7 @@ async def serve(options: Options) -> None:
         local = make_secret()
         async with (
             open_gate(options.config, state, local=local, owner=options.owner) as gate,
-            _services(options.config, state, switch, writer, drills, gate) as services,
+            _services(options.config, state, switch, writer, drills, gate, sinks) as services,
         ):
             with _guardian(state, services, key_id) as guardian, following(services, guardian):
                 services.guardian = guardian
@@ -145,7 +149,13 @@ class _Effects:
 
 @contextlib.asynccontextmanager
 async def _services(
-    config: Config, state: StateDir, switch: Switch, writer: Switch, drills: Drills, gate: Gate
+    config: Config,
+    state: StateDir,
+    switch: Switch,
+    writer: Switch,
+    drills: Drills,
+    gate: Gate,
+    sinks: Mapping[str, Sink],
 ) -> AsyncIterator[Services]:
     feed_log = SegmentedLog(state.path / "feed", segment_bytes=config.log.segment_bytes)
     shown = await asyncio.to_thread(read_shown, feed_log)
@@ -162,7 +172,8 @@ async def _services(
 
     # Without a journal: what the killer has not written is in the action log, and timed when it is written.
     killer = Killer(writer, on_refused)
-    async with feed:
+    routes = open_routes(config.delivery, sinks, feed, feed_log.directory, state.directory("delivery"))
+    async with feed, Deliveries(routes) as deliveries:
         engine = EmbeddedEngine(config, state, _Effects(feed, killer), shown)
         with killer, JournalDrain(Journal(state.directory("journal")), writer) as kept:
             async with engine:
@@ -179,6 +190,7 @@ async def _services(
                     observer=Observer(state.secret(), store_args=config.log.store_args == "full"),
                     dead_letters=DeadLetters(state.path / "dead-letters.ndjson"),
                     drills=drills,
+                    deliveries=deliveries,
                 )
     feed_log.close()
 

@@ -5,6 +5,9 @@ MonitorError
 ├── ActionError        an action from outside does not have the documented form (`field` names the place)
 ├── ConfigError        the configuration file is wrong (`field` names the key)
 ├── DaemonError        the daemon could not start or be reached
+├── DeliveryError      a message was not delivered
+│   ├── DeliveryDelayed    try again later: the receiver or the way to it is in trouble
+│   └── DeliveryRefused    the receiver will never take this message
 ├── FilterError        a filter cannot be read (`term` is the offending one)
 ├── HistoryError       there is no history of actions to read
 └── LogError           the action log cannot be read or written
@@ -47,6 +50,26 @@ class ConfigError(MonitorError):
 
 class DaemonError(MonitorError):
     """The daemon could not start, or is not there."""
+
+
+class DeliveryError(MonitorError):
+    """A message was not delivered."""
+
+
+class DeliveryDelayed(DeliveryError):
+    """The receiver or the way to it is in trouble: try again, not before `retry_after_s` if it said so."""
+
+    def __init__(self, message: str, retry_after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class DeliveryRefused(DeliveryError):
+    """The receiver will never take this message; `answer` is what it said, as far as it was read."""
+
+    def __init__(self, message: str, answer: str = "") -> None:
+        super().__init__(message)
+        self.answer = answer
 
 
 class FilterError(MonitorError):

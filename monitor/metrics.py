@@ -70,6 +70,31 @@ CALIBRATED: Final = Metric(
 BACKLOG: Final = Metric("killcord_backlog_actions", "gauge", "Actions taken in but not yet scored.")
 POINTS: Final = Metric("killcord_points_live", "gauge", "Enforcement points that are alive.")
 READERS: Final = Metric("killcord_feed_readers", "gauge", "Readers of the live feed.")
+DELIVERED: Final = Metric(
+    "killcord_deliveries_sent_total",
+    "counter",
+    "Messages that a route's receiver took, since it began.",
+    ("route",),
+)
+DELIVERY_FAILURES: Final = Metric(
+    "killcord_deliveries_failed_total",
+    "counter",
+    "Attempts of a route that failed, since it began.",
+    ("route",),
+)
+DELIVERY_LOST: Final = Metric(
+    "killcord_deliveries_lost_total",
+    "counter",
+    "Messages that a route will not send any more: its receiver refused them for good (set_aside), or retention "
+    "deleted them first (missed).",
+    ("route", "why"),
+)
+DELIVERY_BEHIND: Final = Metric(
+    "killcord_deliveries_behind",
+    "gauge",
+    "Messages of the feed that a route has not come to yet.",
+    ("route",),
+)
 PENDING: Final = Metric(
     "killcord_kills_pending",
     "gauge",
@@ -199,6 +224,10 @@ ALL: Final = (
     BACKLOG,
     POINTS,
     READERS,
+    DELIVERED,
+    DELIVERY_FAILURES,
+    DELIVERY_LOST,
+    DELIVERY_BEHIND,
     PENDING,
     PAUSED,
     STORE,

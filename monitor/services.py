@@ -10,6 +10,7 @@ from typing import Any
 from killswitch import PointStatus, Switch
 from monitor import metrics
 from monitor.config import Config
+from monitor.delivery.deliveries import Deliveries
 from monitor.engines.embedded import EmbeddedEngine
 from monitor.gate import Gate
 from monitor.intake.dead_letters import DeadLetters
@@ -53,6 +54,7 @@ class Services:
     dead_letters: DeadLetters
     store: StoreHealth = field(default_factory=StoreHealth)
     guardian: Guardian | None = None
+    deliveries: Deliveries = field(default_factory=Deliveries)
     drills: Drills = field(default_factory=Drills)
     kill_latency: Histogram = field(default_factory=lambda: Histogram(KILL_LATENCY_BOUNDS_S))
     telemetry: Telemetry = field(default_factory=Telemetry)
@@ -108,6 +110,7 @@ class Services:
             metrics.BACKLOG: status["backlog"],
             metrics.POINTS: status["points_live"],
             metrics.READERS: self.feed.readers,
+            **self.deliveries.metrics(),
             metrics.PENDING: status["kills_pending"],
             metrics.PAUSED: status["kills_paused"],
             metrics.STORE: self.store.reachable,

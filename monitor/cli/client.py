@@ -55,16 +55,25 @@ def _tls(url: str, ca: Path | None, certificate: str) -> ssl.SSLContext | None:
 
 def get(daemon: Daemon, path: str) -> Any:
     """Return the JSON at the path; raises `DaemonError` if there is none to be had."""
+    return _ask(daemon, "GET", path)
+
+
+def post(daemon: Daemon, path: str, *, timeout_s: float = TIMEOUT_S) -> Any:
+    """Return the JSON that a request without a body is answered with; raises `DaemonError` if there is none."""
+    return _ask(daemon, "POST", path, timeout_s)
+
+
+def _ask(daemon: Daemon, method: str, path: str, timeout_s: float = TIMEOUT_S) -> Any:
     parts = urlsplit(daemon.url)
     connection: http.client.HTTPConnection
     if daemon.tls:
         connection = http.client.HTTPSConnection(
-            parts.hostname or "", parts.port, timeout=TIMEOUT_S, context=daemon.tls
+            parts.hostname or "", parts.port, timeout=timeout_s, context=daemon.tls
         )
     else:
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
+        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
     try:
-        connection.request("GET", path, headers={"Authorization": f"Bearer {daemon.token}"})
+        connection.request(method, path, headers={"Authorization": f"Bearer {daemon.token}"})
         response = connection.getresponse()
         body = response.read()
     except (OSError, http.client.HTTPException) as error:

@@ -16,6 +16,7 @@ def add(commands: Commands) -> None:
     _tail(commands)
     _agents(commands)
     _doctor(commands)
+    _deliveries(commands)
 
 
 def _up(commands: Commands) -> None:
@@ -110,3 +111,14 @@ def _doctor(commands: Commands) -> None:
     doctor.add_argument("--all", action="store_true", help="show what is well too")
     as_json(doctor)
     doctor.set_defaults(run=lazy("doctor"))
+
+
+def _deliveries(commands: Commands) -> None:
+    deliveries = commands.add_parser(
+        "deliveries", help="how each delivery route stands; `deliveries test ROUTE` sends a test through one"
+    )
+    deliveries.add_argument("act", nargs="?", choices=["test"], help="send a message that says it is a test")
+    deliveries.add_argument("route", nargs="?", help="through this route")
+    daemon(deliveries)
+    as_json(deliveries)
+    deliveries.set_defaults(run=lazy("deliveries"))

@@ -59,6 +59,7 @@ class Feed:
         self._retention_s = retention_days * DAY_S
         self._drop_due_s = 0.0
         self._is_closed = False
+        self._moved = asyncio.Event()
         self.last_seq = log.next_seq - 1
         self._recent.extend(stored_messages(log, self.last_seq - recent, self.last_seq))
 
@@ -69,6 +70,7 @@ class Feed:
     async def __aexit__(self, *error: object) -> None:
         await self._commit.__aexit__(*error)
         self._is_closed = True
+        self._moved.set()
         for reader in self._readers:
             reader.wake.set()
 
@@ -122,6 +124,12 @@ class Feed:
         finally:
             self._readers.discard(reader)
 
+    async def advanced(self, beyond: int) -> bool:
+        """Return once there is a message after `beyond`, False once the feed is closed; for who reads its log."""
+        while self.last_seq <= beyond and not self._is_closed:
+            await self._moved.wait()
+        return not self._is_closed
+
     def reader(self) -> Reader:
         """Return a new reader for `follow`."""
         return Reader(self._client_buffer)
@@ -150,6 +158,8 @@ class Feed:
         message = Message(seq, wire_text(seq, record.payload))
         self._recent.append(message)
         self.last_seq = seq
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
         for reader in self._readers:
             reader.put(message)
 

@@ -177,7 +177,7 @@ class SegmentedLog:
             self._begin_segment()
             return 1
         last = segments[-1]
-        reader = _Reader(last)
+        reader = SegmentReader(last)
         for _ in reader:
             pass
         if reader.damage:
@@ -202,7 +202,7 @@ class SegmentedLog:
         """Begin the next segment; until it is on disk whole, the current one stays in use."""
         if self._file >= 0:
             self.sync()
-        path = self.directory / f"{self.next_seq:020d}.seg"
+        path = segment_path(self.directory, self.next_seq)
         try:
             _create(path)
         except OSError as error:
@@ -253,7 +253,7 @@ def read_log(directory: Path, from_seq: int = 0) -> Iterator[Frame]:
     for index, path in enumerate(segments):
         if index + 1 < len(segments) and starts[index + 1] <= from_seq:
             continue
-        frames = _Reader(path)
+        frames = SegmentReader(path)
         try:
             yield from (frame for frame in frames if frame.first_seq + frame.entries > from_seq)
         except FileNotFoundError:
@@ -266,29 +266,35 @@ def read_log(directory: Path, from_seq: int = 0) -> Iterator[Frame]:
             raise LogError(f"{path.name} is damaged at byte {frames.offset}: {frames.damage}")
 
 
+def segment_path(directory: Path, first_seq: int) -> Path:
+    """Return where the segment that begins with this number lies."""
+    return directory / f"{first_seq:020d}.seg"
+
+
 def segment_starts(directory: Path) -> list[int]:
     """Return the first sequence number of each segment of a log, oldest first."""
     return [_first_seq(path) for path in _segments(directory)]
 
 
-class _Reader:
+class SegmentReader:
     """Frames of one segment up to its end or its first bad frame; `damage` then says what was wrong at `offset`.
 
-    `next_seq` is the number after the last good frame.
+    `next_seq` is the number after the last good frame. Iterating again goes on after it: for what was appended since.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self.next_seq = _first_seq(path)
         self.offset = 0
         self.damage: str | None = None
 
     def __iter__(self) -> Iterator[Frame]:
-        with self._path.open("rb") as file:
+        self.damage = None
+        with self.path.open("rb") as file:
             if file.read(len(MAGIC)) != MAGIC:
                 self._refuse_foreign(file.seek(0, os.SEEK_END))
                 return
-            self.offset = len(MAGIC)
+            self.offset = file.seek(max(self.offset, len(MAGIC)))
             while header := file.read(_HEADER.size):
                 frame = self._frame(header, file.read(_payload_bytes(header)))
                 if frame is None:
@@ -313,7 +319,7 @@ class _Reader:
     def _refuse_foreign(self, size: int) -> None:
         """Raise for a file that is not ours: a crash while a segment is begun leaves less than the magic."""
         if size > len(MAGIC):
-            raise LogError(f"{self._path} is not a Killcord log of version 1; move it away")
+            raise LogError(f"{self.path} is not a Killcord log of version 1; move it away")
         self.damage = "the magic line is cut short"
 
 

@@ -8,6 +8,7 @@ from monitor.web import (
     agents,
     audit_views,
     blast_radius,
+    deliveries,
     health,
     history,
     ingest,
@@ -71,6 +72,10 @@ ENDPOINTS: Final = (
     Endpoint("POST", "/v1/revocations", kills.post_revocation, "kill", "Kill a target", body=kills.Kill),
     Endpoint(
         "POST", "/v1/restorations", kills.post_restoration, "kill", "Restore a target", body=kills.Restore
+    ),
+    Endpoint("GET", "/v1/deliveries", deliveries.get_deliveries, "read", "How each delivery route stands"),
+    Endpoint(
+        "POST", "/v1/deliveries/{route}/test", deliveries.post_test, "triage", "Send a test through a route"
     ),
     Endpoint(
         "POST",

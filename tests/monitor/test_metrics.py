@@ -11,6 +11,7 @@ from monitor.metrics import (
     ACTIONS,
     ALL,
     BUILD,
+    DELIVERED,
     DRILL_AGE,
     HISTOGRAMS,
     KILL_LATENCY,
@@ -103,3 +104,8 @@ def test_never_is_infinitely_long_ago() -> None:
 def test_the_documentation_is_the_module() -> None:
     written = Path(__file__).parents[2] / "docs" / "metrics.md"
     assert written.read_text() == page(), "run: python -m monitor.metrics_page > docs/metrics.md"
+
+
+def test_a_label_tells_values_apart_and_is_read_as_it_was() -> None:
+    text = rendered({DELIVERED: {("a",): 1, ('b"\\\n',): 2}})
+    assert f'\n{DELIVERED.name}{{route="a"}} 1.0\n{DELIVERED.name}{{route="b\\"\\\\\\n"}} 2.0\n' in text
