@@ -61,6 +61,8 @@ class Sessions:
         Called as ``is_valid(token_id, now_s)``: whether that token still opens something.
     kept
         Those of an earlier run.
+    max_sessions
+        Beyond so many the longest unused one ends.
     """
 
     def __init__(
@@ -70,7 +72,9 @@ class Sessions:
         idle_s: float,
         is_valid: Callable[[str, float], bool],
         kept: Iterable[Session] = (),
+        max_sessions: int = MAX_SESSIONS,
     ) -> None:
+        self._max = max_sessions
         self._max_age_s = max_age_s
         self._idle_s = idle_s
         self._is_valid = is_valid
@@ -139,7 +143,7 @@ class Sessions:
         same = [session for session in self._by_hash.values() if is_same(session)]
         if len(same) >= MAX_PER_CREDENTIAL:
             self._end(min(same, key=lambda session: session.used_at))
-        if len(self._by_hash) >= MAX_SESSIONS:
+        if len(self._by_hash) >= self._max:
             self._end(min(self._by_hash.values(), key=lambda session: session.used_at))
 
 

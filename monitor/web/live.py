@@ -82,7 +82,9 @@ async def _drain(websocket: WebSocket) -> None:
 async def _send(websocket: WebSocket, text: str, sending: asyncio.Lock) -> None:
     async with sending:
         try:
-            await asyncio.wait_for(websocket.send_text(text), SEND_TIMEOUT_S)
+            # Not `wait_for`: before Python 3.12 it forgets that it was cancelled if the send ends at that moment.
+            async with asyncio.timeout(SEND_TIMEOUT_S):
+                await websocket.send_text(text)
         except TimeoutError:
             await websocket.close(TOO_SLOW, "the connection takes nothing any more")
             raise WebSocketDisconnect(TOO_SLOW) from None

@@ -4,34 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from monitor.access.browsers import bearer, bearer_of_subprotocols, is_allowed_origin
-from monitor.access.roles import PERMISSIONS, Permission, Role, principal
-from monitor.access.tokens import Tokens
-
-TOKENS = Tokens({"sensor": "in", "analyst": "look", "on-call": "stop"})
-
-
-@pytest.mark.parametrize(
-    ("token", "role"),
-    [
-        ("in", "sensor"),
-        ("look", "analyst"),
-        ("stop", "on-call"),
-        ("", None),
-        (None, None),
-        ("stopp", None),
-        ("sto", None),
-        ("In", None),
-        ("naïve", None),
-    ],
+from monitor.access.browsers import (
+    bearer,
+    bearer_of_subprotocols,
+    is_allowed_origin,
+    is_foreign_page,
+    is_own_page,
 )
-def test_a_token_is_its_role_and_nothing_else_is(token: str | None, role: str | None) -> None:
-    found = TOKENS.principal(token)
-    assert (found and found.role) == role
-
-
-def test_an_empty_token_in_the_file_opens_nothing() -> None:
-    assert Tokens({"sensor": "", "analyst": "look", "on-call": ""}).principal("") is None
+from monitor.access.roles import PERMISSIONS, Permission, Role, owner, principal
 
 
 @pytest.mark.parametrize(
@@ -88,3 +68,35 @@ def test_a_browser_sends_its_token_as_a_subprotocol() -> None:
 )
 def test_only_our_own_and_configured_pages_may_open_the_feed(origin: str | None, is_allowed: bool) -> None:
     assert is_allowed_origin(origin, "127.0.0.1:8787", ("https://soc.example",)) is is_allowed
+
+
+HOST = "127.0.0.1:8787"
+
+
+@pytest.mark.parametrize(
+    ("origin", "fetch_site", "is_own", "is_foreign"),
+    [
+        ("http://127.0.0.1:8787", "same-origin", True, False),
+        ("http://127.0.0.1:8787", None, True, False),
+        ("https://soc.example", "cross-site", True, False),
+        ("https://evil.example", "cross-site", False, True),
+        ("https://evil.example", "same-origin", False, True),
+        ("null", "cross-site", False, True),
+        ("http://127.0.0.1:9999", "same-site", False, True),
+        (None, "same-origin", True, False),
+        (None, "same-site", False, True),
+        (None, "cross-site", False, True),
+        (None, "none", False, False),
+        (None, None, False, False),
+    ],
+)
+def test_a_cookie_counts_for_our_pages_and_a_sign_in_against_others(
+    origin: str | None, fetch_site: str | None, is_own: bool, is_foreign: bool
+) -> None:
+    allowed = ("https://soc.example",)
+    assert is_own_page(origin, fetch_site, HOST, allowed) is is_own
+    assert is_foreign_page(origin, fetch_site, HOST, allowed) is is_foreign
+
+
+def test_the_owner_of_the_state_directory_may_do_everything() -> None:
+    assert all(owner("root@host").may(permission) for permission in PERMISSIONS)
