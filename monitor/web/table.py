@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from monitor.web import audit_views, ingest, kills, login, openapi, sessions, views
+from monitor.web import audit_views, feed_history, ingest, kills, login, openapi, sessions, views
 from monitor.web.endpoints import LIMIT, Endpoint, Query
 
 ENDPOINTS: Final = (
@@ -33,6 +33,9 @@ ENDPOINTS: Final = (
         "triage",
         "Say whether an alert was right",
         body=views.VerdictBody,
+    ),
+    Endpoint(
+        "GET", "/v1/feed/schema", feed_history.get_schema, "read", "JSON Schema of every message of the feed"
     ),
     Endpoint("GET", "/v1/revocations", kills.get_revocations, "read", "What is stopped, and all points"),
     Endpoint("POST", "/v1/revocations", kills.post_revocation, "kill", "Kill a target", body=kills.Kill),
