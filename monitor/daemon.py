@@ -34,13 +34,14 @@ from monitor.kill.ledger import Ledger
 from monitor.kill.store import Store, open_store
 from monitor.kill.store_watch import following, look_after_store, start_in
 from monitor.listening import Listeners, Tls, listen
-from monitor.live.feed import Feed
+from monitor.live.feed import SHUTDOWN, Feed
 from monitor.live.messages import alert_message
 from monitor.live.shown import read_shown
 from monitor.record.segments import SegmentedLog
 from monitor.services import Services
 from monitor.state_dir import Address, StateDir
 from monitor.web.app import create_app
+from monitor.web.wire import WireProtocol
 
 log = logging.getLogger("killcord")
 
@@ -102,7 +103,7 @@ async def _serve_http(
     listeners = listen(options.config.server, options.host, options.port)
     services.gate.kill_url, services.gate.kill_port = listeners.kill_url, listeners.kill_port
     address = _address(listeners, store, token, tls)
-    server = _Server(_http_config(services, tls))
+    server = _Server(_http_config(services, tls), services.feed)
     looking = asyncio.create_task(look_after_store(services, store), name="look")
     drilling = asyncio.create_task(run_drills(services), name="drill")
     failing = asyncio.create_task(services.engine.failed(), name="engine")
@@ -213,7 +214,15 @@ def _guardian(state: StateDir, services: Services, key_id: str) -> Guardian:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its habit of raising the signal again after a clean stop."""
+    """uvicorn that ends endless answers before it waits for them, and does not raise the signal again afterwards."""
+
+    def __init__(self, config: uvicorn.Config, feed: Feed) -> None:
+        super().__init__(config)
+        self._feed = feed
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._feed.end_readers(SHUTDOWN)
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -245,7 +254,7 @@ def _http_config(services: Services, tls: Tls | None) -> uvicorn.Config:
         log_level="warning",
         access_log=False,
         lifespan="off",
-        ws="websockets-sansio",
+        ws=WireProtocol,
         ws_max_size=64 * 1024,  # readers have nothing to say
         ws_per_message_deflate=False,
         timeout_graceful_shutdown=STOP_TIMEOUT_S,

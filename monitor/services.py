@@ -20,6 +20,7 @@ from monitor.kill.journal_drain import JournalDrain
 from monitor.kill.killer import Killer
 from monitor.kill.readiness import Readiness, drill_fields, readiness
 from monitor.live.feed import Feed
+from monitor.live.heartbeat import Book, Heartbeat, NewestAlerts
 from monitor.metrics import KILL_LATENCY_BOUNDS_S, Histogram, Metric
 
 
@@ -54,7 +55,13 @@ class Services:
     guardian: Guardian | None = None
     drills: Drills = field(default_factory=Drills)
     kill_latency: Histogram = field(default_factory=lambda: Histogram(KILL_LATENCY_BOUNDS_S))
+    book: Book | None = None
+    heartbeat: Heartbeat = field(init=False)
     _pace: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=10))
+
+    def __post_init__(self) -> None:
+        self.heartbeat = Heartbeat(self.status)
+        self.book = self.book or NewestAlerts(self.feed)
 
     def note_pace(self) -> None:
         """Remember how many actions there were by now; to be called about once a second."""

@@ -4,8 +4,22 @@ from __future__ import annotations
 
 from typing import Final
 
-from monitor.web import audit_views, feed_history, ingest, kills, login, openapi, sessions, views
-from monitor.web.endpoints import LIMIT, Endpoint, Query
+from monitor.web import (
+    audit_views,
+    feed_events,
+    feed_history,
+    ingest,
+    kills,
+    login,
+    openapi,
+    sessions,
+    views,
+)
+from monitor.web.endpoints import FILTER, LIMIT, Endpoint, Query
+
+_SEQ: Final = {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}
+_SINCE: Final = Query("since", "resume after this number", _SEQ)
+_SNAPSHOT: Final = Query("snapshot", "1: begin with what is open now", {"enum": ["0", "1"]})
 
 ENDPOINTS: Final = (
     Endpoint(
@@ -33,6 +47,27 @@ ENDPOINTS: Final = (
         "triage",
         "Say whether an alert was right",
         body=views.VerdictBody,
+    ),
+    Endpoint(
+        "GET",
+        "/v1/feed/events",
+        feed_events.get_events,
+        "read",
+        "The feed as server-sent events",
+        (_SINCE, FILTER, _SNAPSHOT),
+    ),
+    Endpoint(
+        "GET",
+        "/v1/feed/messages",
+        feed_history.get_messages,
+        "read",
+        "Messages of the feed by their numbers, such as those that a reader missed",
+        (
+            Query("from", "the first number", _SEQ, required=True),
+            Query("to", "the last number; without it, up to the newest", _SEQ),
+            FILTER,
+            LIMIT,
+        ),
     ),
     Endpoint(
         "GET", "/v1/feed/schema", feed_history.get_schema, "read", "JSON Schema of every message of the feed"

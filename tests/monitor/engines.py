@@ -14,8 +14,9 @@ from monitor.config import Config
 from monitor.core.pipeline import Outcomes, Pipeline, RevocationRequest
 from monitor.engines.embedded import EmbeddedEngine
 from monitor.intake.observation import Observation
-from monitor.live.feed import Feed, stored_messages
+from monitor.live.feed import Feed
 from monitor.live.shown import read_shown
+from monitor.live.stored import stored_messages
 from monitor.record import entries
 from monitor.record.entries import Actions, Judgement, Transition, Withdrawal
 from monitor.record.segments import SegmentedLog
