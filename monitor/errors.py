@@ -5,6 +5,9 @@ MonitorError
 ├── ActionError        an action from outside does not have the documented form (`field` names the place)
 ├── ConfigError        the configuration file is wrong (`field` names the key)
 ├── DaemonError        the daemon could not start or be reached
+│   └── FeedLost       the live feed broke off and did not come back
+├── FeedRefused        the daemon does not give its feed to this reader, or not with this filter
+├── FeedReset          the daemon's feed is not the one that was read before
 ├── FilterError        a filter cannot be read (`term` is the offending one)
 ├── HistoryError       there is no history of actions to read
 └── LogError           the action log cannot be read or written
@@ -47,6 +50,47 @@ class ConfigError(MonitorError):
 
 class DaemonError(MonitorError):
     """The daemon could not start, or is not there."""
+
+
+class FeedLost(DaemonError):
+    """The live feed broke off, and trying again did not help."""
+
+
+class FeedRefused(MonitorError):
+    """The daemon refused the feed, and would again.
+
+    Attributes
+    ----------
+    status
+        401: the token is not known; 403: it may not read; 422: something that was asked for is wrong.
+    field
+        What the refusal is about, if it is about one thing: ``filter``, ``since``.
+    """
+
+    def __init__(self, status: int, error: str, field: str | None) -> None:
+        super().__init__(f"the feed was refused ({status}): {error}")
+        self.status = status
+        self.field = field
+
+
+class FeedReset(MonitorError):
+    """The daemon's log ends before what was read already: its state was restored from an older copy.
+
+    Attributes
+    ----------
+    since
+        The number after which the reader wanted to go on.
+    last_seq
+        The last one that the daemon has.
+    """
+
+    def __init__(self, since: int, last_seq: int) -> None:
+        super().__init__(
+            f"the feed was read up to {since}, but the daemon's ends at {last_seq}: its state was restored from an "
+            f"older copy; read again from 0, or go on after {last_seq}"
+        )
+        self.since = since
+        self.last_seq = last_seq
 
 
 class FilterError(MonitorError):

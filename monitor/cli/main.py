@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from killswitch import InvalidRequest, InvalidTarget, KillswitchError, StoreUnreachable
 from monitor.cli import accessing, killing, watching
-from monitor.errors import ActionError, ConfigError, DaemonError, HistoryError, MonitorError
+from monitor.errors import ActionError, ConfigError, DaemonError, FilterError, HistoryError, MonitorError
 
 DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
 
@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(options))
-    except (ConfigError, ActionError, InvalidRequest, InvalidTarget) as error:
+    except (ConfigError, ActionError, FilterError, InvalidRequest, InvalidTarget) as error:
         return _fail(error, USAGE)
     except (DaemonError, HistoryError, StoreUnreachable) as error:
         return _fail(error, UNREACHABLE)
