@@ -114,6 +114,8 @@ class Reader:
     def pass_over(self, seq: int) -> None:
         """Note that the filter has decided about everything up to `seq`."""
         self._decided = max(self._decided, seq)
+        if self.is_up_to_date:
+            self.position = self._decided
 
     def take(self) -> Iterator[Message | Missed]:
         """Yield what waits, oldest first, and at the end what was missed after it."""

@@ -169,6 +169,9 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule()
     def fan_out(self) -> None:
+        self.run(self.fan_out_now())
+
+    async def fan_out_now(self) -> None:
         self.feed.fan_out()
 
     @rule(wanted=st.sampled_from(FILTERS), since=st.integers(0, 30), is_pushed=st.booleans())
@@ -229,10 +232,13 @@ class Interleavings(RuleBasedStateMachine):
 
     async def finish(self, client: Client) -> None:
         self.feed.fan_out()
-        while client.at < self.feed.last_seq:
+        for _ in range(10 * len(self.agents)):
             client.wire.resume(3)
             await client.beat()
             await client.read(100)
+            if client.at == self.feed.last_seq:
+                return
+        assert client.at == self.feed.last_seq, "no heartbeat brings it up to date"
 
 
 TestInterleavings = Interleavings.TestCase
