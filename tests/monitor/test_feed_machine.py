@@ -174,16 +174,28 @@ class Interleavings(RuleBasedStateMachine):
     async def fan_out_now(self) -> None:
         self.feed.fan_out()
 
-    @rule(wanted=st.sampled_from(FILTERS), since=st.integers(0, 30), is_pushed=st.booleans())
-    def join(self, wanted: str, since: int, is_pushed: bool) -> None:
-        client = Client(wanted, min(since, self.feed.last_seq), is_pushed)
+    @rule(
+        wanted=st.sampled_from(FILTERS),
+        back=st.integers(0, 5),
+        is_pushed=st.booleans(),
+        reads=st.integers(0, 4),
+    )
+    def join(self, wanted: str, back: int, is_pushed: bool, reads: int) -> None:
+        client = Client(wanted, max(0, self.feed.last_seq - back), is_pushed)
         self.clients.append(client)
         client.connect(self.feed)
+        for _ in range(reads):
+            self.run(client.read(100))
 
     @precondition(lambda self: self.clients)
     @rule(data=st.data(), count=st.integers(0, 4))
     def read(self, data: st.DataObject, count: int) -> None:
         self.run(data.draw(st.sampled_from(self.clients)).read(count))
+
+    @rule()
+    def all_read(self) -> None:
+        for client in self.clients:
+            self.run(client.read(2))
 
     @precondition(lambda self: self.clients)
     @rule(data=st.data(), writes=st.integers(0, 3))
