@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,10 @@ import uvicorn
 from detectors import warm_up
 from killswitch import Journal, Switch
 from monitor.access.tokens import LOCAL_ID, make_secret, written
+from monitor.alerts.book import Book
+from monitor.alerts.desk import Desk
+from monitor.alerts.feedback import Feedback
+from monitor.alerts.keeper import Keeper
 from monitor.config import Config
 from monitor.core.alerts import Alert
 from monitor.core.pipeline import RevocationRequest
@@ -36,7 +41,7 @@ from monitor.kill.store_watch import following, look_after_store, start_in
 from monitor.listening import Listeners, Tls, listen
 from monitor.live.feed import SHUTDOWN, Feed
 from monitor.live.messages import alert_message
-from monitor.live.shown import read_shown
+from monitor.live.shown import read_feed
 from monitor.record.segments import SegmentedLog
 from monitor.services import Services
 from monitor.state_dir import Address, StateDir
@@ -130,8 +135,8 @@ async def _serve_http(
 class _Effects:
     """Where the engine's outcomes go."""
 
-    def __init__(self, feed: Feed, killer: Killer) -> None:
-        self._feed = feed
+    def __init__(self, desk: Desk, killer: Killer) -> None:
+        self._desk = desk
         self._killer = killer
 
     def request(self, request: RevocationRequest) -> None:
@@ -141,7 +146,7 @@ class _Effects:
         return self._killer.pending()
 
     async def publish(self, messages: list[dict[str, Any]]) -> None:
-        await self._feed.publish(messages)
+        await self._desk.publish(messages)
 
 
 @contextlib.asynccontextmanager
@@ -149,13 +154,16 @@ async def _services(
     config: Config, state: StateDir, switch: Switch, writer: Switch, drills: Drills, gate: Gate
 ) -> AsyncIterator[Services]:
     feed_log = SegmentedLog(state.path / "feed", segment_bytes=config.log.segment_bytes)
-    shown = await asyncio.to_thread(read_shown, feed_log)
+    keeper = Keeper(Book(config.alerts))
+    shown = await asyncio.to_thread(read_feed, feed_log, keeper)
     feed = Feed(
         feed_log,
         recent=config.feed.recent_messages,
         client_buffer=config.feed.client_buffer,
         retention_days=config.feed.retention_days,
+        on_durable=keeper.note,
     )
+    desk = Desk(feed, keeper.book)
     loop = asyncio.get_running_loop()
 
     def on_refused(request: RevocationRequest, why: str) -> None:
@@ -164,15 +172,16 @@ async def _services(
     # Without a journal: what the killer has not written is in the action log, and timed when it is written.
     killer = Killer(writer, on_refused)
     async with feed:
-        engine = EmbeddedEngine(config, state, _Effects(feed, killer), shown)
+        engine = EmbeddedEngine(config, state, _Effects(desk, killer), shown)
         with killer, JournalDrain(Journal(state.directory("journal")), writer) as kept:
-            async with engine:
+            async with engine, _feedback(desk, engine):
                 _report(engine)
                 yield Services(
                     config=config,
                     gate=gate,
                     engine=engine,
                     feed=feed,
+                    desk=desk,
                     switch=switch,
                     writer=writer,
                     killer=killer,
@@ -182,6 +191,13 @@ async def _services(
                     drills=drills,
                 )
     feed_log.close()
+
+
+def _feedback(desk: Desk, engine: EmbeddedEngine) -> Feedback:
+    """Have closed alerts teach the engine's models."""
+    feedback = Feedback(desk.book, lambda alert_id: engine.pipeline.awaits_verdict(alert_id), engine.judge)
+    desk.teach = feedback.teach
+    return feedback
 
 
 def _report(engine: EmbeddedEngine) -> None:
@@ -204,7 +220,7 @@ def _guardian(state: StateDir, services: Services, key_id: str) -> Guardian:
             writer.use_keyring(switch.keyring)
 
     def on_alert(alert: Alert) -> None:
-        start_in(loop, services.feed.publish([alert_message(alert)]), f"not shown: {alert.title}")
+        start_in(loop, services.desk.publish([alert_message(alert)]), f"not shown: {alert.title}")
 
     ledger = Ledger(state.path / "revocations")
     return Guardian(writer, ledger, key_id=key_id, refresh=refresh, on_alert=on_alert)

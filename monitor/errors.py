@@ -3,6 +3,8 @@
 MonitorError
 ├── AccessError        tokens cannot be read or changed
 ├── ActionError        an action from outside does not have the documented form (`field` names the place)
+├── ChangeRefused      an alert cannot be changed so, or an agent not be muted so (`field` names what is wrong)
+│   └── ChangeConflict it could be, but for what is there already
 ├── ConfigError        the configuration file is wrong (`field` names the key)
 ├── DaemonError        the daemon could not start or be reached
 │   └── FeedLost       the live feed broke off and did not come back
@@ -38,6 +40,18 @@ class ActionError(MonitorError):
         super().__init__(message)
         self.field = field
         self.document = document
+
+
+class ChangeRefused(MonitorError):
+    """A change of an alert or a mute is refused; `field` is what is wrong, None where it comes at a wrong time."""
+
+    def __init__(self, field: str | None, message: str) -> None:
+        super().__init__(f"{field}: {message}" if field else message)
+        self.field = field
+
+
+class ChangeConflict(ChangeRefused):
+    """What is there already stands against a change."""
 
 
 class ConfigError(MonitorError):

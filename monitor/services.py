@@ -9,6 +9,8 @@ from typing import Any
 
 from killswitch import PointStatus, Switch
 from monitor import metrics
+from monitor.alerts.desk import Desk
+from monitor.alerts.open_now import OpenNow
 from monitor.config import Config
 from monitor.engines.embedded import EmbeddedEngine
 from monitor.gate import Gate
@@ -20,7 +22,7 @@ from monitor.kill.journal_drain import JournalDrain
 from monitor.kill.killer import Killer
 from monitor.kill.readiness import Readiness, drill_fields, readiness
 from monitor.live.feed import Feed
-from monitor.live.heartbeat import Book, Heartbeat, NewestAlerts
+from monitor.live.heartbeat import Book, Heartbeat
 from monitor.metrics import KILL_LATENCY_BOUNDS_S, Histogram, Metric
 
 
@@ -45,6 +47,7 @@ class Services:
     gate: Gate
     engine: EmbeddedEngine
     feed: Feed
+    desk: Desk
     switch: Switch  # for what people ask: keeps a kill in the journal if the store is away
     writer: Switch  # for the daemon's own changes: raises then
     killer: Killer
@@ -61,7 +64,7 @@ class Services:
 
     def __post_init__(self) -> None:
         self.heartbeat = Heartbeat(self.status)
-        self.book = self.book or NewestAlerts(self.feed)
+        self.book = self.book or OpenNow(self.desk.book)
 
     def note_pace(self) -> None:
         """Remember how many actions there were by now; to be called about once a second."""
@@ -122,6 +125,9 @@ class Services:
             metrics.DAMAGED: self.kept.damaged(),
             metrics.KILL_READY: status["kill_ready"],
             metrics.DRILL_FAILURES: self.drills.failures,
+            metrics.ALERTS_OPEN: self.desk.book.open_groups,
+            metrics.ALERTS_DROPPED: self.desk.book.dropped_open,
+            metrics.MUTES: len(self.desk.book.mutes.in_force(time.time())),
             metrics.DRILL_AGE: self.drills.age_s(time.time()),
             metrics.SESSIONS: len(self.gate.sessions),
             metrics.WRONG_TOKENS: self.gate.throttle.failures,

@@ -56,12 +56,25 @@ T = TypeVar("T")
 
 
 class Feed:
-    """Publishes durably and fans out. All methods belong to one event loop."""
+    """Publishes durably and fans out. All methods belong to one event loop.
+
+    Parameters
+    ----------
+    on_durable
+        Called with each message in the order of the log, once it is on disk and before any reader has it.
+    """
 
     def __init__(
-        self, log: SegmentedLog, *, recent: int, client_buffer: int, retention_days: float = math.inf
+        self,
+        log: SegmentedLog,
+        *,
+        recent: int,
+        client_buffer: int,
+        retention_days: float = math.inf,
+        on_durable: Callable[[int, bytes], object] = lambda seq, payload: None,
     ) -> None:
         self._log = log
+        self._on_durable = on_durable
         self._commit = GroupCommit(log, self._durable)
         self._recent: deque[Message] = deque(maxlen=recent)
         self._channels: dict[str, set[Reader]] = {}  # those who are live, by their filter's text
@@ -117,6 +130,7 @@ class Feed:
         return found
 
     def _durable(self, seq: int, record: Record) -> None:
+        self._on_durable(seq, record.payload)
         message = Message(seq, wire_text(seq, record.payload))
         self._recent.append(message)
         self.last_seq = seq

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from monitor.live.feed import Feed, now_text
+from monitor.live.feed import now_text
 from monitor.live.frames import text_frame
 from monitor.live.message_types import AlertGroup, Me, Mute, Reset, Snapshot, Span, Status
 from monitor.live.reader import Message, Missed
@@ -31,21 +31,6 @@ class Book(Protocol):
 
     def mutes(self) -> list[Mute]:
         """Return the mutes in force."""
-
-
-class NewestAlerts:
-    """The book of a daemon that keeps none: each alert that memory holds is a group of its own, and open."""
-
-    def __init__(self, feed: Feed) -> None:
-        self._feed = feed
-
-    def open_groups(self, limit: int) -> list[AlertGroup]:
-        """Return the newest alerts, each as a group."""
-        return [_group_of_its_own(message["alert"]) for message in self._feed.newest("alert", limit)]
-
-    def mutes(self) -> list[Mute]:
-        """Return none."""
-        return []
 
 
 class Heartbeat:
@@ -96,18 +81,3 @@ def snapshot_message(seq: int, book: Book, me: Me) -> Message:
 
 def _status(seq: int, content: bytes, ts: str) -> Message:
     return Message(seq, b'{"seq":%d,"type":"status","ts":"%b","status":%b}' % (seq, ts.encode(), content))
-
-
-def _group_of_its_own(alert: dict[str, Any]) -> AlertGroup:
-    return msgspec.convert(
-        {
-            "id": alert["id"],
-            "alert": alert,
-            "count": 1,
-            "first_ts": alert["ts"],
-            "last_ts": alert["ts"],
-            "last_alert_id": alert["id"],
-            "state": "open",
-        },
-        AlertGroup,
-    )

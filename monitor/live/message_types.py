@@ -31,10 +31,11 @@ class GroupRef(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AlertGroup(msgspec.Struct, frozen=True, kw_only=True):
-    """A group of alerts as people work on it; `alert` is its first."""
+    """A group of alerts as people work on it; `alert` is its first, `severity` the highest of all."""
 
     id: str
     alert: Alert
+    severity: Severity
     count: int
     first_ts: str
     last_ts: str

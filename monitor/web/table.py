@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from monitor.web import (
+    alerts,
     audit_views,
     feed_events,
     feed_history,
     ingest,
     kills,
     login,
+    mutes,
     openapi,
     sessions,
     views,
@@ -20,6 +22,7 @@ from monitor.web.endpoints import FILTER, LIMIT, Endpoint, Query
 _SEQ: Final = {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}
 _SINCE: Final = Query("since", "resume after this number", _SEQ)
 _SNAPSHOT: Final = Query("snapshot", "1: begin with what is open now", {"enum": ["0", "1"]})
+_BEFORE: Final = Query("before", "only what comes after the page whose `next` this is", _SEQ)
 
 ENDPOINTS: Final = (
     Endpoint(
@@ -39,15 +42,26 @@ ENDPOINTS: Final = (
         (Query("agent", "whose", {"type": "string"}, required=True), LIMIT),
     ),
     Endpoint("GET", "/v1/agents", views.get_agents, "read", "Every agent with its model, risk and state"),
-    Endpoint("GET", "/v1/alerts", views.get_alerts, "read", "The newest alerts, newest first", (LIMIT,)),
+    Endpoint(
+        "GET",
+        "/v1/alerts",
+        alerts.get_alerts,
+        "read",
+        "Groups of alerts, the newest first",
+        (FILTER, LIMIT, _BEFORE),
+    ),
+    Endpoint("GET", "/v1/alerts/{alert_id}", alerts.get_alert, "read", "A group with its alerts and history"),
     Endpoint(
         "POST",
-        "/v1/alerts/{alert_id}/verdict",
-        views.post_verdict,
+        "/v1/alerts/changes",
+        alerts.post_changes,
         "triage",
-        "Say whether an alert was right",
-        body=views.VerdictBody,
+        "Acknowledge, assign, comment, close or reopen up to 500 groups",
+        body=alerts.Changes,
     ),
+    Endpoint("GET", "/v1/mutes", mutes.get_mutes, "read", "The mutes in force"),
+    Endpoint("POST", "/v1/mutes", mutes.post_mute, "triage", "Mute an agent's signal", body=mutes.NewMute),
+    Endpoint("DELETE", "/v1/mutes/{mute_id}", mutes.delete_mute, "triage", "Lift a mute"),
     Endpoint(
         "GET",
         "/v1/feed/events",

@@ -1,34 +1,22 @@
-"""What can be read over HTTP: agents, alerts, actions, health, metrics; and the verdict on an alert."""
+"""What can be read over HTTP: agents, actions, health, metrics."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 import time
-from typing import Annotated, Any, Literal
+from typing import Any
 
-import msgspec
-from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from killswitch import Revocation, StoreUnreachable, Target
 from monitor.core.inventory import AgentRecord
-from monitor.errors import LogError
 from monitor.metrics import render
 from monitor.services import Services
-from monitor.web.endpoints import sender
-from monitor.web.kills import decode_body
 from monitor.web.responses import Problem, json, services
 
 MAX_LISTED = 1000
-
-
-class VerdictBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Body of ``POST /v1/alerts/{id}/verdict``."""
-
-    verdict: Literal["dismissed", "confirmed"]
-    reason: Annotated[str, Meta(min_length=1, max_length=2000)]
 
 
 async def get_agents(request: Request) -> Response:
@@ -42,13 +30,6 @@ async def get_agents(request: Request) -> Response:
     return json({"agents": agents})
 
 
-async def get_alerts(request: Request) -> Response:
-    """List the newest alerts, newest first."""
-    limit = limit_of(request, MAX_LISTED)
-    messages = services(request).feed.newest("alert", limit)
-    return json({"alerts": [message["alert"] for message in messages]})
-
-
 async def get_actions(request: Request) -> Response:
     """List the newest actions of one agent, newest first, as far as the last segments of the log reach."""
     agent = request.query_params.get("agent")
@@ -57,17 +38,6 @@ async def get_actions(request: Request) -> Response:
     engine = services(request).engine
     found = await asyncio.to_thread(engine.newest_actions, agent, limit_of(request, MAX_LISTED))
     return json({"actions": found})
-
-
-async def post_verdict(request: Request) -> Response:
-    """Record what a person says of an alert."""
-    body = await decode_body(request, VerdictBody)
-    alert = request.path_params["alert_id"]
-    try:
-        await services(request).engine.judge(alert, body.verdict, sender(request).name, body.reason)
-    except LogError as error:
-        raise Problem(503, f"not durable, so not taken: {error}") from error
-    return json({"id": alert, "verdict": body.verdict})
 
 
 async def healthz(_: Request) -> Response:
