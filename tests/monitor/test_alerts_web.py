@@ -10,35 +10,13 @@ from typing import Any
 import pytest
 
 from monitor.config import Config
-from monitor.core.alerts import Alert, ReasonText, ResponseTaken
+from monitor.core.alerts import Alert
 from monitor.errors import LogError
 from monitor.live.messages import alert_message
 from monitor.record.segments import Record
+from tests.monitor.alerts import alert
 from tests.monitor.engines import Node
 from tests.monitor.test_web import Edge
-
-
-def alert(number: int, agent: str = "billing-bot", signal: str = "tool", **fields: Any) -> Alert:
-    known = {
-        "verdict": "anomalous",
-        "severity": "high",
-        "tool": "send_money",
-        "title": f"{agent} never called send_money",
-        "session_id": "run-7",
-        "on_behalf_of": ("alice@example.com",),
-    }
-    return Alert(
-        id=f"al-{number}",
-        ts="2026-11-26T03:00:00.000Z",
-        agent_id=agent,
-        action_id=f"a-{number}",
-        action_seq=number,
-        p=1e-6,
-        threshold_p=1e-4,
-        reasons=(ReasonText(signal, "send_money", "other tools", 1e-6, "it never called send_money"),),
-        response=ResponseTaken("alert", "alert", "alert", "over the threshold"),
-        **{**known, **fields},
-    )
 
 
 class Desk(Edge):
@@ -213,7 +191,7 @@ async def test_a_bulk_change_does_what_it_can_and_says_of_each_other_why_not(des
     [
         ({"ids": [], "change": "acknowledge"}, "ids"),
         ({"ids": ["x"] * 501, "change": "acknowledge"}, "ids"),
-        ({"ids": [""], "change": "acknowledge"}, "ids[...]"),
+        ({"ids": [""], "change": "acknowledge"}, "ids[0]"),
         ({"ids": ["al-1"], "change": "forget"}, "change"),
         ({"ids": ["al-1"], "change": "close"}, "reason"),
         ({"ids": ["al-1"], "change": "close", "reason": "bored"}, "reason"),
