@@ -47,7 +47,6 @@ def told(book: Book, now_s: float) -> list[Any]:
             for group in book.newest_first()
         ),
         [mute_fields(mute) for mute in book.mutes.in_force(now_s)],
-        book.snapshot(now_s),
         book.dropped_open,
         [group.id for group in book.closed()],
     ]

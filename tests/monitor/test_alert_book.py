@@ -73,7 +73,7 @@ class Story(RuleBasedStateMachine):
         super().__init__()
         self.desk, self.log = small_desk()
         self.numbers = 0
-        self.seen: dict[str, int] = {}
+        self.shown: list[Alert] = []
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run(work)
@@ -82,7 +82,7 @@ class Story(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.log.now_s += seconds
 
-    @rule(is_full=st.booleans())
+    @rule(is_full=st.sampled_from([False, False, False, True]))
     def the_disk(self, is_full: bool) -> None:
         self.log.is_full = is_full
 
@@ -93,8 +93,9 @@ class Story(RuleBasedStateMachine):
     def alerts_come(self, batch: list[tuple[str, str]], again: bool) -> None:
         fresh = [alert(self.numbers + n, agent, signal) for n, (agent, signal) in enumerate(batch)]
         self.numbers += len(fresh)
-        if again and self.numbers > len(fresh):
-            fresh.insert(0, fresh[-1] if fresh else alert(self.numbers - 1))
+        self.shown += fresh
+        if again:
+            fresh += [each for each in self.shown if self.desk.book.has_alert(each.id)][-2:] + fresh[:1]
         try:
             self.run(self.desk.publish([alert_message(each) for each in fresh]))
         except LogError:
@@ -148,7 +149,7 @@ class Story(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_told_twice(self) -> None:
-        ids = [m["alert"]["id"] for m in self.messages("alert")][-KEPT:]
+        ids = [message["alert"]["id"] for message in self.messages("alert")]
         assert len(set(ids)) == len(ids)
 
     @invariant()
@@ -355,7 +356,6 @@ def test_a_hundred_thousand_groups_are_looked_up_and_paged_without_walking_them_
     assert len(book) == 100_000
     since_s = time.perf_counter()
     page = [group.id for _, group in zip(range(200), book.newest_first(50_000), strict=False)]
-    book.snapshot(START_S)
-    print(f"a page and a snapshot of 100,000 groups: {(time.perf_counter() - since_s) * 1e3:.1f} ms")
+    print(f"a page of 100,000 groups: {(time.perf_counter() - since_s) * 1e3:.1f} ms")
     assert page[0] == "al-49998"
     assert book.group("al-77777").agent_id == "agent-77777"

@@ -200,7 +200,8 @@ async def test_a_snapshot_comes_first_and_what_follows_it_begins_after_its_numbe
 
 async def publish_slowly(served: Served, count: int) -> None:
     for number in range(1, count + 1):
-        await served.feed.publish([FULL_ALERT | {"alert": FULL_ALERT["alert"] | {"id": f"al-{number}"}}])
+        named = {"id": f"al-{number}", "agent_id": f"a-{number}"}  # each a group of its own
+        await served.feed.publish([FULL_ALERT | {"alert": FULL_ALERT["alert"] | named}])
 
 
 FULL_ALERT = {
