@@ -96,6 +96,7 @@ def test_a_hijacked_agent_is_alerted_and_refused_by_its_guard(daemon: RunningDae
         daemon.send([hijacked(0)])
         daemon.wait_for(lambda: is_revoked(guard, AGENTS[0]), "the automatic kill")
         guard.check(agent=AGENTS[1])
+    daemon.wait_for(lambda: daemon.get("/v1/alerts")["alerts"], "the alert, which comes after the kill")
     alert = daemon.get("/v1/alerts")["alerts"][0]["alert"]
     assert alert["agent_id"] == AGENTS[0]
     assert alert["response"]["taken"] == "suspend"
