@@ -12,6 +12,7 @@ MonitorError
 ├── FeedReset          the daemon's feed is not the one that was read before
 ├── FilterError        a filter cannot be read (`term` is the offending one)
 ├── HistoryError       there is no history of actions to read
+├── RequestRefused     the daemon does not do what a command asked for (`status` is its HTTP status)
 └── LogError           the action log cannot be read or written
     └── LogFailed      a write or fsync failed: nothing more is acknowledged until a restart
 """
@@ -125,3 +126,11 @@ class LogError(MonitorError):
 
 class LogFailed(LogError):
     """A write or fsync failed. What the disk holds since the last good fsync is unknown, so the log stops."""
+
+
+class RequestRefused(MonitorError):
+    """The daemon does not do what a command asked for; `status` is the HTTP status of its answer."""
+
+    def __init__(self, status: int, error: str) -> None:
+        super().__init__(error)
+        self.status = status
