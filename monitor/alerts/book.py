@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
@@ -42,9 +42,11 @@ MAX_PRECEDENTS: Final = 10
 DAY_S: Final = 86_400.0
 
 
-class _Kept(NamedTuple):
+class _Kept(msgspec.Struct, gc=False, eq=False):
     group: Group
     alert: bytes
+    before: str
+    """Id of the group's alert before it, "" for the first: newest first, a group's alerts are a chain."""
 
 
 class Book:
@@ -82,14 +84,15 @@ class Book:
         if alert.id in self._alerts:
             return
         group = self._joined(message, alert) or self._begin(message, alert, raw)
+        before = group.last_alert_id
         group.join(alert.id, alert.severity, seq, message.ts, message.at_s)
         if message.group:
             group.count = message.group.count
         self._groups.move_to_end(group.id)
         self._touch(group)
-        self._alerts[alert.id] = _Kept(group, raw)
+        self._alerts[alert.id] = _Kept(group, raw, before)
         if len(self._alerts) > self._kept_alerts:
-            self._alerts.popitem(last=False)[1].group.alert_ids.popleft()
+            self._alerts.popitem(last=False)
 
     def _joined(self, message: Logged, alert: LoggedAlert) -> Group | None:
         if message.group:
@@ -144,7 +147,7 @@ class Book:
         del self._groups[group.id]
         if self._newest.get(group.key) is group:
             del self._newest[group.key]
-        for alert_id in group.alert_ids:
+        for alert_id in list(self._newest_ids(group)):
             del self._alerts[alert_id]
 
     def _forget_closed(self, group: Group) -> None:
@@ -192,8 +195,18 @@ class Book:
 
     def alerts_of(self, group: Group) -> list[dict[str, Any]]:
         """Return the group's newest alerts in full, newest first, as far as they are remembered."""
-        ids = islice(reversed(group.alert_ids), SHOWN_ALERTS)
+        ids = islice(self._newest_ids(group), SHOWN_ALERTS)
         return [msgspec.json.decode(self._alerts[alert_id].alert) for alert_id in ids]
+
+    def alert_ids(self, group: Group) -> list[str]:
+        """Return the ids of the group's alerts, oldest first, as far as they are remembered."""
+        return list(self._newest_ids(group))[::-1]
+
+    def _newest_ids(self, group: Group) -> Iterator[str]:
+        alert_id = group.last_alert_id
+        while kept := self._alerts.get(alert_id):
+            yield alert_id
+            alert_id = kept.before
 
     def muted_by(self, group: Group, now_s: float) -> str | None:
         """Return the id of the mute that hides the group now."""

@@ -99,7 +99,7 @@ class Feedback:
         if closing is None or closing.reason is None or closing.reason not in TEACHES:
             return
         why = f"{closing.reason}: {closing.comment}" if closing.comment else str(closing.reason)
-        for alert_id in group.alert_ids:
+        for alert_id in self._book.alert_ids(group):
             if self._awaits_verdict(alert_id):
                 yield _Judgement(alert_id, TEACHES[closing.reason], closing.by, why)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -29,9 +28,11 @@ class Done(NamedTuple):
     comment: str | None
 
 
-@dataclass(slots=True, eq=False)
-class Group:
-    """One group. Times ending in `_s` are seconds since 1970; `_ts` are the feed's own stamps, not the agents'."""
+class Group(msgspec.Struct, eq=False, gc=False):
+    """One group. Times ending in `_s` are seconds since 1970; `_ts` are the feed's own stamps, not the agents'.
+
+    Nothing in it can refer back to it, so the garbage collector need not walk a hundred thousand of them.
+    """
 
     id: str
     key: Key
@@ -48,9 +49,7 @@ class Group:
     touched_s: float = 0.0
     """When it last got an alert or was changed."""
     life: Life = NEW
-    history: list[Done] = field(default_factory=list)
-    alert_ids: deque[str] = field(default_factory=deque)
-    """Oldest first; as far as the book remembers alerts."""
+    history: tuple[Done, ...] = ()
 
     @property
     def agent_id(self) -> str:
@@ -88,23 +87,21 @@ class Group:
         self.last_ts, self.last_at_s = ts, at_s
         self.touched_s = max(self.touched_s, at_s)
         self.count += 1
-        self.alert_ids.append(alert_id)
 
     def change(self, change: Change) -> None:
         """Apply a change and remember it; raises `ChangeRefused`, and then nothing has changed."""
         self.life = after(self.life, change)
         self.touched_s = max(self.touched_s, change.at_s)
-        self.history.append(
-            Done(
-                change.kind,
-                change.by,
-                change.at_s,
-                self.life.state,
-                change.assignee,
-                change.reason,
-                change.comment,
-            )
+        done = Done(
+            change.kind,
+            change.by,
+            change.at_s,
+            self.life.state,
+            change.assignee,
+            change.reason,
+            change.comment,
         )
+        self.history = (*self.history, done)
 
     def first_alert(self) -> dict[str, Any]:
         """Return the first alert in full."""
@@ -130,13 +127,10 @@ class Group:
             "changed_by": life.changed_by,
         }
 
-    def message(self, muted_by: str | None) -> dict[str, Any]:
+    def message(self, muted_by: str | None) -> Mapping[str, Any]:
         """Return the group in the form of a feed message, for filters: its severity is the highest of its alerts."""
-        return {
-            "type": "alert",
-            "alert": {**self.first_alert(), "severity": self.severity},
-            "group": {"id": self.id, "count": self.count, "state": self.life.state, "muted_by": muted_by},
-        }
+        group = {"id": self.id, "count": self.count, "state": self.life.state, "muted_by": muted_by}
+        return {"type": "alert", "alert": _AlertForFilters(self), "group": group}
 
     def history_fields(self) -> list[dict[str, Any]]:
         """Return what people did, oldest first."""
@@ -154,6 +148,35 @@ class Group:
             "comment": closing.comment if closing else None,
             "by": closing.by if closing else None,
         }
+
+
+class _AlertForFilters(Mapping[str, Any]):
+    """A group's first alert, decoded only if a filter asks for what the group itself does not know."""
+
+    __slots__ = ("_group", "_known", "_rest")
+
+    def __init__(self, group: Group) -> None:
+        self._known = {
+            "id": group.id,
+            "agent_id": group.agent_id,
+            "verdict": group.verdict,
+            "severity": group.severity,
+        }
+        self._group = group
+        self._rest: dict[str, Any] | None = None
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self._known:
+            return self._known[name]
+        if self._rest is None:
+            self._rest = self._group.first_alert()
+        return self._rest[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self._group.first_alert(), **self._known})
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
 
 
 def _rank(severity: str) -> int:

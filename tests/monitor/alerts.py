@@ -42,7 +42,7 @@ def told(book: Book, now_s: float) -> list[Any]:
                 group.history_fields(),
                 book.alerts_of(group),
                 [other.precedent_fields() for other in book.precedents(group)],
-                list(group.alert_ids),
+                book.alert_ids(group),
             )
             for group in book.newest_first()
         ),

@@ -160,7 +160,7 @@ class Story(RuleBasedStateMachine):
         assert len(book) == book.open_groups + len(book.closed())
         assert len(book._alerts) <= KEPT
         assert sorted(book._alerts) == sorted(
-            name for group in book._groups.values() for name in group.alert_ids
+            name for group in book._groups.values() for name in book.alert_ids(group)
         )
         assert set(book._newest.values()) <= set(book._groups.values())
 
@@ -168,7 +168,7 @@ class Story(RuleBasedStateMachine):
     def groups_hold_what_belongs_together(self) -> None:
         for message in self.messages("alert"):
             group = self.desk.book.group(message["group"]["id"])
-            if group and message["alert"]["id"] in group.alert_ids:
+            if group and message["alert"]["id"] in self.desk.book.alert_ids(group):
                 assert group.agent_id == message["alert"]["agent_id"]
                 assert group.signal == message["alert"]["reasons"][0]["signal"]
 

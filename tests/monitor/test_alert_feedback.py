@@ -41,7 +41,7 @@ async def attacked(node: Node, times: int = 2) -> list[str]:
     await node.scored()
     group = next(node.desk.book.newest_first())
     assert group.count == times
-    return list(group.alert_ids)
+    return node.desk.book.alert_ids(group)
 
 
 @pytest.mark.parametrize(
