@@ -6,15 +6,18 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from monitor.config import Config
 from monitor.core.alerts import Alert
 from monitor.errors import LogError
 from monitor.live.messages import alert_message
 from monitor.record.segments import Record
-from tests.monitor.alerts import alert
+from tests.monitor.alerts import alert, told
 from tests.monitor.engines import Node
 from tests.monitor.test_web import Edge
 
@@ -42,8 +45,6 @@ class Desk(Edge):
         return answer
 
     async def ids(self, filter_text: str = "") -> list[str]:
-        from urllib.parse import quote
-
         return [
             group["id"] for group in (await self.get(f"/v1/alerts?filter={quote(filter_text)}"))["alerts"]
         ]
@@ -268,3 +269,61 @@ async def test_muting_the_same_again_is_a_conflict(desk: Desk) -> None:
     await desk.send("/v1/mutes", MUTE)
     status, answer = await desk.send("/v1/mutes", MUTE)
     assert (status, answer["field"]) == (409, "agent_id")
+
+
+# -- rubbish --------------------------------------------------------------------------------------------------------
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+KNOWN = st.sampled_from(
+    ["al-1", "close", "comment", "benign", "billing-bot", "tool", "kill switch", "\x00", "\ud800"]
+)
+FIELDS = st.sampled_from(
+    ["ids", "change", "assignee", "reason", "comment", "agent_id", "signal", "for_s", "by", "state"]
+)
+NEAR = st.dictionaries(
+    FIELDS, KNOWN | JSON | st.lists(KNOWN, max_size=3) | st.integers(-1, 10**9), max_size=6
+)
+BODIES = st.binary(max_size=60) | st.one_of(JSON, NEAR).map(lambda value: json.dumps(value).encode())
+
+
+async def assert_answered(desk: Desk, method: str, path: str, body: bytes) -> None:
+    status, answer, _ = await desk.ask(method, path, body, token="look")
+    assert status in (200, 201, 204, 404, 409, 422)
+    if status >= 400:
+        assert answer["error"]
+        assert "field" in answer
+
+
+async def test_whatever_is_sent_gets_an_answer_and_the_log_can_be_read_again(tmp_path: Path) -> None:
+    """400 bodies and 200 queries, of rubbish and of what nearly makes sense."""
+    async with Node(tmp_path, Config()) as node:
+        desk = Desk(node, tmp_path)
+        desk.services.config = Config()
+        await desk.show(alert(1), alert(2, agent="x"))
+        bodies = examples(st.tuples(st.sampled_from(["/v1/alerts/changes", "/v1/mutes"]), BODIES), 400)
+        for path, body in bodies:
+            await assert_answered(desk, "POST", path, body)
+        for query in examples(st.text(max_size=30), 200):
+            for name in ("filter", "before", "limit"):
+                await assert_answered(desk, "GET", f"/v1/alerts?{name}={quote(query, errors='replace')}", b"")
+            await assert_answered(desk, "GET", f"/v1/alerts/x{query}x", b"")
+            await assert_answered(desk, "DELETE", f"/v1/mutes/x{query}x", b"")
+        before = told(desk.services.desk.book, 0.0)
+    async with Node(tmp_path, Config()) as again:
+        assert told(again.desk.book, 0.0) == before
+
+
+def examples(strategy: st.SearchStrategy[Any], count: int) -> list[Any]:
+    found: list[Any] = []
+
+    @settings(max_examples=count, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(strategy)
+    def collect(value: Any) -> None:
+        found.append(value)
+
+    collect()
+    return found
