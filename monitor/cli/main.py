@@ -1,4 +1,4 @@
-"""Runs one command. Its options are in `watching`, `triaging`, `killing` or `accessing`, its work in a module of its own."""
+"""Runs one command. Its options are in `watching` and its siblings, its work in a module of its own."""
 
 from __future__ import annotations
 

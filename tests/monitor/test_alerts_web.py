@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from monitor.config import Config
 from monitor.core.alerts import Alert
 from monitor.errors import LogError
+from monitor.gate import open_gate
 from monitor.live.messages import alert_message
 from monitor.record.segments import Record
+from monitor.state_dir import StateDir
 from tests.monitor.alerts import alert, told
 from tests.monitor.engines import Node
 from tests.monitor.test_web import Edge
@@ -59,8 +61,8 @@ def _refuse(*_: Record) -> list[int]:
 
 @pytest.fixture
 async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    async with Node(tmp_path, Config()) as node:
-        found = Desk(node, tmp_path)
+    async with Node(tmp_path, Config()) as node, open_gate(Config(), StateDir(tmp_path)) as gate:
+        found = Desk(node, tmp_path, gate)
         found.services.config = Config()
         yield found
 
@@ -112,9 +114,9 @@ async def test_a_group_in_full_has_its_alerts_newest_first_and_its_history(desk:
     (done,) = found["history"]
     assert done.pop("at") == found["changed_at"]
     assert done == {
-        "change": "assign", "by": "analyst", "state": "open", "assignee": "bob", "reason": None, "comment": "yours",
+        "change": "assign", "by": "the-analyst", "state": "open", "assignee": "bob", "reason": None, "comment": "yours",
     }  # fmt: skip
-    assert (found["assignee"], found["comments"], found["changed_by"]) == ("bob", 1, "analyst")
+    assert (found["assignee"], found["comments"], found["changed_by"]) == ("bob", 1, "the-analyst")
     assert (await desk.get("/v1/alerts/al-33"))["id"] == "al-1", "any of its alerts finds the group"
 
 
@@ -237,7 +239,7 @@ async def test_a_mute_hides_exactly_its_agents_signal_until_it_is_lifted(desk: D
     await desk.show(alert(1), alert(2, agent="x"), alert(3, signal="time"))
     status, mute = await desk.send("/v1/mutes", MUTE)
     assert status == 201
-    assert mute["by"] == "analyst"
+    assert mute["by"] == "the-analyst"
     assert mute["until"] - mute["at"] == pytest.approx(3600)
     assert (await desk.get("/v1/mutes"))["mutes"] == [mute]
     await desk.show(alert(4))
@@ -300,8 +302,8 @@ async def assert_answered(desk: Desk, method: str, path: str, body: bytes) -> No
 
 async def test_whatever_is_sent_gets_an_answer_and_the_log_can_be_read_again(tmp_path: Path) -> None:
     """400 bodies and 200 queries, of rubbish and of what nearly makes sense."""
-    async with Node(tmp_path, Config()) as node:
-        desk = Desk(node, tmp_path)
+    async with Node(tmp_path, Config()) as node, open_gate(Config(), StateDir(tmp_path)) as gate:
+        desk = Desk(node, tmp_path, gate)
         desk.services.config = Config()
         await desk.show(alert(1), alert(2, agent="x"))
         bodies = examples(st.tuples(st.sampled_from(["/v1/alerts/changes", "/v1/mutes"]), BODIES), 400)
