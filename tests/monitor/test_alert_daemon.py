@@ -79,7 +79,7 @@ def test_after_kill_9_everything_that_people_did_is_there(daemon: RunningDaemon)
     assert book(daemon) == before
     assert change(daemon, [third], "close", reason="benign")["refused"][0]["id"] == third
     daemon.stop()
-    assert judgements(daemon.state) == [(third, "dismissed", "analyst")]
+    assert judgements(daemon.state) == [(third, "dismissed", "the-analyst")]
 
 
 def test_a_verdict_that_died_with_the_daemon_is_passed_on_at_the_next_start(daemon: RunningDaemon) -> None:
