@@ -127,6 +127,16 @@ class Feed(_Section):
     retention_days: Positive = 90.0
 
 
+class Alerts(_Section):
+    """What people work on."""
+
+    group_window_s: Positive = 3600.0
+    max_open_groups: Count = 100_000
+    max_closed_groups: Count = 10_000
+    closed_days: Positive = 90.0
+    max_mutes: Count = 10_000
+
+
 class Config(_Section):
     """Everything that can be configured, with its default."""
 
@@ -140,6 +150,7 @@ class Config(_Section):
     drill: Drill = Drill()
     feed: Feed = Feed()
     delivery: Delivery = Delivery()
+    alerts: Alerts = Alerts()
 
 
 def load_config(path: Path | None) -> Config:

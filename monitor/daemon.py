@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,10 @@ import uvicorn
 from detectors import warm_up
 from killswitch import Journal, Switch
 from monitor.access.tokens import LOCAL_ID, make_secret, written
+from monitor.alerts.book import Book
+from monitor.alerts.desk import Desk
+from monitor.alerts.feedback import Feedback
+from monitor.alerts.keeper import Keeper
 from monitor.config import Config
 from monitor.core.alerts import Alert
 from monitor.core.pipeline import RevocationRequest
@@ -37,13 +42,14 @@ from monitor.kill.ledger import Ledger
 from monitor.kill.store import Store, open_store
 from monitor.kill.store_watch import following, look_after_store, start_in
 from monitor.listening import Listeners, Tls, listen
-from monitor.live.feed import Feed
+from monitor.live.feed import SHUTDOWN, Feed
 from monitor.live.messages import alert_message
-from monitor.live.shown import read_shown
+from monitor.live.shown import read_feed
 from monitor.record.segments import SegmentedLog
 from monitor.services import Services
 from monitor.state_dir import Address, StateDir
 from monitor.web.app import create_app
+from monitor.web.wire import WireProtocol
 
 log = logging.getLogger("killcord")
 
@@ -106,7 +112,7 @@ async def _serve_http(
     listeners = listen(options.config.server, options.host, options.port)
     services.gate.kill_url, services.gate.kill_port = listeners.kill_url, listeners.kill_port
     address = _address(listeners, store, token, tls)
-    server = _Server(_http_config(services, tls))
+    server = _Server(_http_config(services, tls), services.feed)
     looking = asyncio.create_task(look_after_store(services, store), name="look")
     drilling = asyncio.create_task(run_drills(services), name="drill")
     failing = asyncio.create_task(services.engine.failed(), name="engine")
@@ -133,8 +139,8 @@ async def _serve_http(
 class _Effects:
     """Where the engine's outcomes go."""
 
-    def __init__(self, feed: Feed, killer: Killer) -> None:
-        self._feed = feed
+    def __init__(self, desk: Desk, killer: Killer) -> None:
+        self._desk = desk
         self._killer = killer
 
     def request(self, request: RevocationRequest) -> None:
@@ -144,7 +150,7 @@ class _Effects:
         return self._killer.pending()
 
     async def publish(self, messages: list[dict[str, Any]]) -> None:
-        await self._feed.publish(messages)
+        await self._desk.publish(messages)
 
 
 @contextlib.asynccontextmanager
@@ -158,13 +164,16 @@ async def _services(
     sinks: Mapping[str, Sink],
 ) -> AsyncIterator[Services]:
     feed_log = SegmentedLog(state.path / "feed", segment_bytes=config.log.segment_bytes)
-    shown = await asyncio.to_thread(read_shown, feed_log)
+    keeper = Keeper(Book(config.alerts))
+    shown = await asyncio.to_thread(read_feed, feed_log, keeper)
     feed = Feed(
         feed_log,
         recent=config.feed.recent_messages,
         client_buffer=config.feed.client_buffer,
         retention_days=config.feed.retention_days,
+        on_durable=keeper.note,
     )
+    desk = Desk(feed, keeper.book)
     loop = asyncio.get_running_loop()
 
     def on_refused(request: RevocationRequest, why: str) -> None:
@@ -174,15 +183,16 @@ async def _services(
     killer = Killer(writer, on_refused)
     routes = open_routes(config.delivery, sinks, feed, feed_log.directory, state.directory("delivery"))
     async with feed, Deliveries(routes) as deliveries:
-        engine = EmbeddedEngine(config, state, _Effects(feed, killer), shown)
+        engine = EmbeddedEngine(config, state, _Effects(desk, killer), shown)
         with killer, JournalDrain(Journal(state.directory("journal")), writer) as kept:
-            async with engine:
+            async with engine, _feedback(desk, engine):
                 _report(engine)
                 yield Services(
                     config=config,
                     gate=gate,
                     engine=engine,
                     feed=feed,
+                    desk=desk,
                     switch=switch,
                     writer=writer,
                     killer=killer,
@@ -193,6 +203,13 @@ async def _services(
                     deliveries=deliveries,
                 )
     feed_log.close()
+
+
+def _feedback(desk: Desk, engine: EmbeddedEngine) -> Feedback:
+    """Have closed alerts teach the engine's models."""
+    feedback = Feedback(desk.book, lambda alert_id: engine.pipeline.awaits_verdict(alert_id), engine.judge)
+    desk.teach = feedback.teach
+    return feedback
 
 
 def _report(engine: EmbeddedEngine) -> None:
@@ -215,7 +232,7 @@ def _guardian(state: StateDir, services: Services, key_id: str) -> Guardian:
             writer.use_keyring(switch.keyring)
 
     def on_alert(alert: Alert) -> None:
-        start_in(loop, services.feed.publish([alert_message(alert)]), f"not shown: {alert.title}")
+        start_in(loop, services.desk.publish([alert_message(alert)]), f"not shown: {alert.title}")
 
     ledger = Ledger(state.path / "revocations")
     return Guardian(writer, ledger, key_id=key_id, refresh=refresh, on_alert=on_alert)
@@ -225,7 +242,15 @@ def _guardian(state: StateDir, services: Services, key_id: str) -> Guardian:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its habit of raising the signal again after a clean stop."""
+    """uvicorn that ends endless answers before it waits for them, and does not raise the signal again afterwards."""
+
+    def __init__(self, config: uvicorn.Config, feed: Feed) -> None:
+        super().__init__(config)
+        self._feed = feed
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._feed.end_readers(SHUTDOWN)
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -257,7 +282,7 @@ def _http_config(services: Services, tls: Tls | None) -> uvicorn.Config:
         log_level="warning",
         access_log=False,
         lifespan="off",
-        ws="websockets-sansio",
+        ws=WireProtocol,
         ws_max_size=64 * 1024,  # readers have nothing to say
         ws_per_message_deflate=False,
         timeout_graceful_shutdown=STOP_TIMEOUT_S,

@@ -63,6 +63,13 @@ REJECTED: Final = Metric(
     "killcord_actions_rejected_total", "counter", "Actions refused at the edge since start."
 )
 ALERTS: Final = Metric("killcord_alerts_total", "counter", "Alerts raised since the log began.")
+ALERTS_OPEN: Final = Metric("killcord_alert_groups_open", "gauge", "Groups of alerts that nobody has closed.")
+ALERTS_DROPPED: Final = Metric(
+    "killcord_alert_groups_dropped_total",
+    "counter",
+    "Groups of alerts that were dropped though nobody had closed them, for want of room or for age.",
+)
+MUTES: Final = Metric("killcord_mutes", "gauge", "Mutes in force.")
 AGENTS: Final = Metric("killcord_agents", "gauge", "Agents that are known.")
 CALIBRATED: Final = Metric(
     "killcord_agents_calibrated", "gauge", "Agents in memory whose model is calibrated."
@@ -219,6 +226,9 @@ ALL: Final = (
     ACTIONS,
     REJECTED,
     ALERTS,
+    ALERTS_OPEN,
+    ALERTS_DROPPED,
+    MUTES,
     AGENTS,
     CALIBRATED,
     BACKLOG,

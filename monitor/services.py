@@ -9,6 +9,8 @@ from typing import Any
 
 from killswitch import PointStatus, Switch
 from monitor import metrics
+from monitor.alerts.desk import Desk
+from monitor.alerts.open_now import OpenNow
 from monitor.config import Config
 from monitor.delivery.deliveries import Deliveries
 from monitor.engines.embedded import EmbeddedEngine
@@ -21,6 +23,7 @@ from monitor.kill.journal_drain import JournalDrain
 from monitor.kill.killer import Killer
 from monitor.kill.readiness import Readiness, drill_fields, readiness
 from monitor.live.feed import Feed
+from monitor.live.heartbeat import Book, Heartbeat
 from monitor.metrics import KILL_LATENCY_BOUNDS_S, Histogram, Labelled, Metric
 from monitor.telemetry import Telemetry
 
@@ -46,6 +49,7 @@ class Services:
     gate: Gate
     engine: EmbeddedEngine
     feed: Feed
+    desk: Desk
     switch: Switch  # for what people ask: keeps a kill in the journal if the store is away
     writer: Switch  # for the daemon's own changes: raises then
     killer: Killer
@@ -60,7 +64,13 @@ class Services:
     telemetry: Telemetry = field(default_factory=Telemetry)
     _calibrated: int = 0
     _count_due_s: float = 0.0
+    book: Book | None = None
+    heartbeat: Heartbeat = field(init=False)
     _pace: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=10))
+
+    def __post_init__(self) -> None:
+        self.heartbeat = Heartbeat(self.status)
+        self.book = self.book or OpenNow(self.desk.book)
 
     def note_pace(self) -> None:
         """Remember how many actions there were by now; to be called about once a second."""
@@ -121,6 +131,9 @@ class Services:
             metrics.DAMAGED: self.kept.damaged(),
             metrics.KILL_READY: status["kill_ready"],
             metrics.DRILL_FAILURES: self.drills.failures,
+            metrics.ALERTS_OPEN: self.desk.book.open_groups,
+            metrics.ALERTS_DROPPED: self.desk.book.dropped_open,
+            metrics.MUTES: len(self.desk.book.mutes.in_force(time.time())),
             metrics.DRILL_AGE: self.drills.age_s(time.time()),
             metrics.SESSIONS: len(self.gate.sessions),
             metrics.WRONG_TOKENS: self.gate.throttle.failures,

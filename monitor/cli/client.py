@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from monitor.errors import ConfigError, DaemonError
+from monitor.cli.asking import shown
+from monitor.errors import ConfigError, DaemonError, RequestRefused
 from monitor.listening import announced_tls
 from monitor.state_dir import StateDir
 
@@ -55,33 +56,59 @@ def _tls(url: str, ca: Path | None, certificate: str) -> ssl.SSLContext | None:
 
 def get(daemon: Daemon, path: str) -> Any:
     """Return the JSON at the path; raises `DaemonError` if there is none to be had."""
-    return _ask(daemon, "GET", path)
+    status, body = _exchange(daemon, "GET", path)
+    if status != 200:
+        raise DaemonError(f"{daemon.url}{path} answered {status}: {body[:300].decode(errors='replace')}")
+    return json.loads(body)
 
 
-def post(daemon: Daemon, path: str, *, timeout_s: float = TIMEOUT_S) -> Any:
-    """Return the JSON that a request without a body is answered with; raises `DaemonError` if there is none."""
-    return _ask(daemon, "POST", path, timeout_s)
+def send(daemon: Daemon, method: str, path: str, content: Any = None, *, timeout_s: float = TIMEOUT_S) -> Any:
+    """Have the daemon do something and return its answer, None if that is empty.
+
+    Raises
+    ------
+    RequestRefused
+        If the daemon does not do it.
+    DaemonError
+        If there is no daemon to ask.
+    """
+    sent = None if content is None else json.dumps(content).encode()
+    status, body = _exchange(daemon, method, path, sent, timeout_s)
+    if status not in (200, 201, 204):
+        raise RequestRefused(status, _error_of(body))
+    return json.loads(body) if body else None
 
 
-def _ask(daemon: Daemon, method: str, path: str, timeout_s: float = TIMEOUT_S) -> Any:
-    parts = urlsplit(daemon.url)
-    connection: http.client.HTTPConnection
-    if daemon.tls:
-        connection = http.client.HTTPSConnection(
-            parts.hostname or "", parts.port, timeout=timeout_s, context=daemon.tls
-        )
-    else:
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
+def _error_of(body: bytes) -> str:
     try:
-        connection.request(method, path, headers={"Authorization": f"Bearer {daemon.token}"})
+        told = json.loads(body)
+        error, field = str(told["error"]), told["field"]
+        return shown(error if not field or error.startswith(field) else f"{field}: {error}")
+    except (ValueError, TypeError, LookupError):
+        return shown(body[:300].decode(errors="replace"))
+
+
+def _exchange(
+    daemon: Daemon, method: str, path: str, body: bytes | None = None, timeout_s: float = TIMEOUT_S
+) -> tuple[int, bytes]:
+    connection = _connection(daemon, timeout_s)
+    headers = {"Authorization": f"Bearer {daemon.token}"}
+    if body is not None:
+        headers["Content-Type"] = "application/json"
+    try:
+        connection.request(method, path, body, headers)
         response = connection.getresponse()
-        body = response.read()
+        return response.status, response.read()
     except (OSError, http.client.HTTPException) as error:
         raise DaemonError(f"no answer from {daemon.url}: {error}; is the daemon up?") from error
     finally:
         connection.close()
-    if response.status != 200:
-        raise DaemonError(
-            f"{daemon.url}{path} answered {response.status}: {body[:300].decode(errors='replace')}"
+
+
+def _connection(daemon: Daemon, timeout_s: float) -> http.client.HTTPConnection:
+    parts = urlsplit(daemon.url)
+    if daemon.tls:
+        return http.client.HTTPSConnection(
+            parts.hostname or "", parts.port, timeout=timeout_s, context=daemon.tls
         )
-    return json.loads(body)
+    return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)

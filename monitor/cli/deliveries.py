@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from monitor.cli.asking import shown
-from monitor.cli.client import Daemon, find_daemon, get, post
+from monitor.cli.client import Daemon, find_daemon, get, send
 from monitor.cli.main import DONE, REFUSED, USAGE
 
 TEST_TIMEOUT_S = 150.0
@@ -30,7 +30,9 @@ def _test(options: argparse.Namespace) -> int:
         print("killcord: name the route: killcord deliveries test ROUTE", file=sys.stderr)
         return USAGE
     daemon: Daemon = find_daemon(options)
-    answer = post(daemon, f"/v1/deliveries/{quote(options.route, safe='')}/test", timeout_s=TEST_TIMEOUT_S)
+    answer = send(
+        daemon, "POST", f"/v1/deliveries/{quote(options.route, safe='')}/test", timeout_s=TEST_TIMEOUT_S
+    )
     failed = f"{options.route}: not delivered: {shown(str(answer['error']))}"
     text = f"{options.route}: a test was delivered" if answer["delivered"] else failed
     print(json.dumps(answer) if options.json else text)

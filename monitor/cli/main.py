@@ -1,4 +1,4 @@
-"""Runs one command. Its options are in `watching`, `killing` or `accessing`, its work in a module of its own."""
+"""Runs one command. Its options are in `watching` and its siblings, its work in a module of its own."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 
 from killswitch import InvalidRequest, InvalidTarget, KillswitchError, StoreUnreachable
-from monitor.cli import accessing, killing, watching
-from monitor.errors import ActionError, ConfigError, DaemonError, HistoryError, MonitorError
+from monitor.cli import accessing, killing, triaging, watching
+from monitor.errors import ActionError, ConfigError, DaemonError, FilterError, HistoryError, MonitorError
 
 DONE, REFUSED, USAGE, UNREACHABLE = 0, 1, 2, 3
 
@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return int(options.run(options))
-    except (ConfigError, ActionError, InvalidRequest, InvalidTarget) as error:
+    except (ConfigError, ActionError, FilterError, InvalidRequest, InvalidTarget) as error:
         return _fail(error, USAGE)
     except (DaemonError, HistoryError, StoreUnreachable) as error:
         return _fail(error, UNREACHABLE)
@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     watching.add(commands)
+    triaging.add(commands)
     killing.add(commands)
     accessing.add(commands)
     return parser

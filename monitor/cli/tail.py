@@ -3,68 +3,55 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
+import contextlib
 import json
-from collections.abc import Iterator
-from typing import Any
+import sys
 
-from websockets.exceptions import WebSocketException
-from websockets.sync.client import ClientConnection, connect
-
-from monitor.cli.client import Daemon, find_daemon
-from monitor.errors import DaemonError
+from monitor.cli.client import find_daemon
+from monitor.cli.tail_text import line
+from monitor.errors import FeedReset
+from monitor.feed_client import FeedClient
+from monitor.live.filters import parse_filter
+from monitor.live.message_types import decode_message
 
 
 def run(options: argparse.Namespace) -> int:
     """Print messages until Ctrl-C, or until there were as many as asked for."""
-    shown = 0
-    for message in _messages(find_daemon(options), options.since):
-        text = json.dumps(message) if options.json else _line(message)
-        if text:
-            print(text, flush=True)
-            shown += 1
-        if options.limit and shown >= options.limit:
-            break
+    parse_filter(" ".join(options.filter))  # the daemon would refuse it too, but may not be there to say so
+    asyncio.run(_tail(options))
     return 0
 
 
-def _messages(daemon: Daemon, since: int | None) -> Iterator[dict[str, Any]]:
-    try:
-        with _open(daemon, since) as socket:
-            for text in socket:
-                yield json.loads(text)
-    except (OSError, WebSocketException) as error:
-        raise DaemonError(f"the feed of {daemon.url} broke off: {error}") from error
-
-
-def _open(daemon: Daemon, since: int | None) -> ClientConnection:
-    query = "" if since is None else f"?since={since}"
-    url = f"ws{daemon.url.removeprefix('http')}/v1/feed{query}"
-    return connect(
-        url,
-        additional_headers={"Authorization": f"Bearer {daemon.token}"},
-        ssl=daemon.tls,
-        compression=None,
-        proxy=None,
+async def _tail(options: argparse.Namespace) -> None:
+    client = FeedClient(
+        lambda: find_daemon(options),  # a local daemon that starts again announces itself anew
+        since=options.since,
+        filter=" ".join(options.filter),
+        on_break=lambda why: _note("the feed broke off; trying again"),
     )
+    left = options.limit or sys.maxsize
+    while left > 0:
+        try:
+            left = await _print(client, left, options)
+        except FeedReset as error:
+            _note(str(error))
 
 
-def _line(message: dict[str, Any]) -> str | None:
-    """Return the message in a line; nothing for a mere heartbeat."""
-    head = f"{message['ts']} #{message['seq']}"
-    match message["type"]:
-        case "alert":
-            alert = message["alert"]
-            said, done = f"{alert['agent_id']}: {alert['title']}", alert["response"]["taken"]
-            return f"{head} {alert['severity'].upper()} {said} [{done}]"
-        case "transition":
-            change = message["transition"]
-            return f"{head} {change['kind'].upper()} {change['target']} by {change['by']}: {change['reason']}"
-        case "acknowledgement":
-            ack = message["acknowledgement"]
-            return f"{head} confirmed by {ack['point']} ({ack['confirmed']}/{ack['live']})"
-        case "status" if "missed" in message["status"]:
-            missed = message["status"]["missed"]
-            return (
-                f"{head} MISSED {missed['from']} to {missed['to']}: resume with --since {missed['from'] - 1}"
-            )
-    return None
+async def _print(client: FeedClient, left: int, options: argparse.Namespace) -> int:
+    """Print until there were `left` messages; return how many are left then."""
+    in_colour = not options.json and sys.stdout.isatty()
+    async with contextlib.aclosing(client.texts()) as texts:
+        async for text in texts:
+            # JSON in plain ASCII: what an agent has put into it can neither move the cursor nor hide.
+            shown = json.dumps(json.loads(text)) if options.json else line(decode_message(text), in_colour)
+            if shown:
+                print(shown, flush=True)
+                left -= 1
+            if left == 0:
+                break
+    return left
+
+
+def _note(text: str) -> None:
+    print(f"killcord: {text}", file=sys.stderr, flush=True)

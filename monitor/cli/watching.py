@@ -88,6 +88,9 @@ def _backtest(commands: Commands) -> None:
 
 def _tail(commands: Commands) -> None:
     tail = commands.add_parser("tail", help="the live feed in a terminal")
+    tail.add_argument(
+        "filter", nargs="*", metavar="FILTER", help="only what matches: agent:billing-* severity:>=high"
+    )
     tail.add_argument("--since", type=int, metavar="SEQ", help="resume after this message")
     tail.add_argument("--limit", type=int, metavar="N", help="end after N messages")
     daemon(tail)

@@ -144,6 +144,10 @@ class Pipeline:
         if verdict == "dismissed":
             self._river.learn(held.agent_id, held.features)
 
+    def awaits_verdict(self, alert: str) -> bool:
+        """Return whether the alert's action still waits for what people say of it."""
+        return alert in self._quarantine
+
     def withdraw(self, change_id: str, target: str, at_s: float) -> None:
         """Take note that a kill decided at `at_s` will not be carried out: its agent is not stopped."""
         agent_id = target.removeprefix("agent:")

@@ -33,6 +33,9 @@ class Quarantine:
     def __len__(self) -> int:
         return len(self._held)
 
+    def __contains__(self, alert_id: str) -> bool:
+        return alert_id in self._held
+
     def hold(self, alert_id: str, held: Held) -> None:
         """Keep the action until it is judged or its time has passed."""
         if len(self._held) >= self._capacity:

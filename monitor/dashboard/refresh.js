@@ -56,7 +56,7 @@ export class Refresher {
   async alerts() {
     const before = this.store.alertCount;
     const { alerts } = await read(`/v1/alerts?limit=${ALERTS_AT_START}`);
-    this.store.mergeAlerts(alerts, this.store.alertCount - before);
+    this.store.mergeAlerts(alerts.map(({ alert }) => alert), this.store.alertCount - before);
   }
 
   async revocations() {

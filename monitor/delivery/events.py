@@ -10,8 +10,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from monitor.live.feed import wire_text
 from monitor.live.filters import Filter
+from monitor.live.stored import wire_text
 from monitor.record.segments import Frame
 
 DELIVERED: Final = frozenset({"alert", "alert_change"})
@@ -53,7 +53,7 @@ def read_event(frame: Frame) -> Event | None:
     message = msgspec.json.decode(frame.payload)
     kind = message.get("type")
     return (
-        event(frame.first_seq, message, wire_text(frame.first_seq, frame.payload))
+        event(frame.first_seq, message, wire_text(frame.first_seq, frame.payload).decode())
         if kind in DELIVERED
         else None
     )

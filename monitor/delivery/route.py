@@ -30,8 +30,9 @@ from monitor.delivery.routes import RouteConfig
 from monitor.delivery.set_aside import set_aside
 from monitor.delivery.sink import Sink
 from monitor.errors import DaemonError, DeliveryDelayed, DeliveryRefused, LogError
-from monitor.live.feed import Feed, now_text, wire_text
+from monitor.live.feed import Feed, now_text
 from monitor.live.filters import parse_filter
+from monitor.live.stored import wire_text
 from monitor.record.segments import Frame, segment_starts
 from monitor.record.tail import LogTail
 
@@ -187,7 +188,7 @@ class Route:
         except Exception as error:  # a defect of ours: one message may not stop the route
             log.exception("route %s: message %d cannot be put into form", self.config.name, frame.first_seq)
             refusal = DeliveryRefused(f"cannot be put into the receiver's form: {error!r}")
-            self._set_aside(frame.first_seq, wire_text(frame.first_seq, frame.payload), refusal)
+            self._set_aside(frame.first_seq, wire_text(frame.first_seq, frame.payload).decode(), refusal)
             return None
         return None if form is None else _Formed(event, form)
 

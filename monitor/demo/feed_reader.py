@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import json
 import threading
 import time
 from collections.abc import Callable
 from typing import Any, Self, TypeVar
 
-from websockets.exceptions import WebSocketException
-from websockets.sync.client import connect
+import msgspec
 
 from monitor.demo.errors import StoryFailed
+from monitor.errors import MonitorError
+from monitor.feed_client import FeedClient
+from monitor.live.message_types import AcknowledgementMessage, AlertMessage, FeedMessage, TransitionMessage
 
 _OPEN_S = 10.0
 
@@ -36,29 +38,24 @@ class FeedReader:
         self.confirmed: dict[int, set[str]] = {}
         self.problem: str | None = None
         self._changed = threading.Condition()
-        self._address = f"ws{url.removeprefix('http')}/v1/feed?since=0"
-        self._headers = {"Authorization": f"Bearer {token}"}
-        self._open = contextlib.ExitStack()
-        self._thread = threading.Thread(target=self._read, name="demo-feed", daemon=True)
+        self._client = FeedClient(url, token, since=0, heartbeats=True, give_up_after_s=_OPEN_S)
+        self._is_open = threading.Event()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="demo-feed", daemon=True)
 
     def __enter__(self) -> Self:
         """Open the feed; raises `StoryFailed` if it cannot be."""
-        try:
-            connection = connect(
-                self._address,
-                additional_headers=self._headers,
-                compression=None,
-                proxy=None,
-                open_timeout=_OPEN_S,
-            )
-            self._socket = self._open.enter_context(connection)
-        except (OSError, WebSocketException) as error:
-            raise StoryFailed(f"the feed cannot be opened: {error}") from error
+        self._reading = self._loop.create_task(self._read())
         self._thread.start()
+        self._is_open.wait(_OPEN_S)
+        if self.problem or not self._is_open.is_set():
+            self.__exit__()
+            raise StoryFailed(f"the feed cannot be opened: {self.problem or 'no answer'}")
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._open.close()
+        with contextlib.suppress(RuntimeError):  # it has ended already
+            self._loop.call_soon_threadsafe(self._reading.cancel)
         self._thread.join(_OPEN_S)
 
     def wait_for(self, find: Callable[[], T | None], what: str, timeout_s: float) -> T:
@@ -79,28 +76,35 @@ class FeedReader:
         with self._changed:
             return [one for one in self.transitions if one["kind"] in ("revoke", "suspend")]
 
-    def _read(self) -> None:
+    def _run(self) -> None:
+        with contextlib.closing(self._loop), contextlib.suppress(asyncio.CancelledError):
+            self._loop.run_until_complete(self._reading)
+
+    async def _read(self) -> None:
         try:
-            for text in self._socket:
-                self._take(json.loads(text))
-        except WebSocketException as error:
-            self._note(str(error))
-        self._note("the feed was closed")
+            async with contextlib.aclosing(self._client.messages()) as messages:
+                async for message in messages:
+                    self._take(message)
+        except MonitorError as error:
+            self._note(f"({error})")
+        finally:
+            self._is_open.set()
 
     def _note(self, problem: str) -> None:
         with self._changed:
-            self.problem = self.problem or f"({problem})"
+            self.problem = self.problem or problem
             self._changed.notify_all()
 
-    def _take(self, message: dict[str, Any]) -> None:
+    def _take(self, message: FeedMessage) -> None:
         with self._changed:
-            match message["type"]:
-                case "alert":
-                    self.alerts.append(message["alert"])
-                case "transition":
-                    if not message["transition"].get("drill"):  # the daemon rehearses while the agents work
-                        self.transitions.append(message["transition"])
-                case "acknowledgement":
-                    ack = message["acknowledgement"]
-                    self.confirmed.setdefault(ack["epoch"], set()).add(ack["point"])
+            match message:
+                case AlertMessage(alert=alert):
+                    self.alerts.append(msgspec.to_builtins(alert))
+                case TransitionMessage(transition=change) if (
+                    not change.drill
+                ):  # the daemon rehearses meanwhile
+                    self.transitions.append(msgspec.to_builtins(change))
+                case AcknowledgementMessage(acknowledgement=ack):
+                    self.confirmed.setdefault(ack.epoch, set()).add(ack.point)
             self._changed.notify_all()
+        self._is_open.set()

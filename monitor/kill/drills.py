@@ -105,7 +105,7 @@ async def _drill_once(services: Services) -> None:
     drills.failed_in_a_row += 1
     log.error("drill: %s", "; ".join([str(drill), *(f"{point} {point.problem}" for point in drill.failing)]))
     if is_news:
-        await services.feed.publish([alert_message(drill_alert(drill, time.time()))])
+        await services.desk.publish([alert_message(drill_alert(drill, time.time()))])
 
 
 def drill_alert(drill: Drill, now_s: float) -> Alert:

@@ -1,25 +1,39 @@
 """The live feed: every message is on disk before anyone sees it, and everyone can resume where they left off.
 
-Each message has a `seq` one above the one before. A reader that cannot keep up has a bounded buffer: what does not fit
-is dropped for that reader only, and it is told which numbers it missed, so that it can fetch them with `since`. Nothing
-a reader does reaches the pipeline or the kill path: they share no queue.
+Theory of operation
+-------------------
+Each message has a `seq` one above the one before. What becomes durable together is fanned out together: for each
+distinct filter the messages are decided upon once, and encoded and framed once for all its readers. A reader that
+cannot keep up has a bounded buffer: what does not fit is dropped for that reader only, and it is told which numbers it
+missed, so that it can fetch them. A reader that resumes first gets the past, piece by piece and as fast as it takes it,
+and joins the live ones in the very moment in which nothing is left between.
+
+Nothing a reader does reaches the pipeline or the kill path: they share no queue and no thread pool, and fanning out
+takes at most a quarter of the event loop's time. When that is not enough, messages wait a little and go out together.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
+import itertools
 import logging
 import math
 import sys
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, TypeVar
 
 import msgspec
 
+from monitor.live.filters import EVERYTHING, Filter
+from monitor.live.reader import Batch, End, Message, Missed, Reader
+from monitor.live.stored import Page, content, kind_of, next_piece, page_of, stored_messages, wire_text
 from monitor.record.group_commit import GroupCommit
 from monitor.record.segments import Record, SegmentedLog
 
@@ -27,61 +41,131 @@ log = logging.getLogger("killcord.feed")
 
 DAY_S = 86_400.0
 DROP_INTERVAL_S = 3600.0
+TICK_S: Final = 0.1
+TICKS_PER_ROUND: Final = 10
+"""Every reader is looked after once a round, a tenth of them at a time."""
+
+MAX_DELAY_S: Final = 0.05
+REST: Final = 3.0
+"""After fanning out the loop has three times as long for everything else, but nobody waits longer than that."""
+
+SHUTDOWN: Final = End(1012, "the daemon is stopping")
 
 _encode = msgspec.json.Encoder().encode
 
-
-class Message(NamedTuple):
-    """One feed message on the wire."""
-
-    seq: int
-    text: str
-
-
-class Missed(NamedTuple):
-    """Numbers that a slow reader was not sent, both ends included."""
-
-    from_seq: int
-    to_seq: int
+T = TypeVar("T")
 
 
 class Feed:
-    """Publishes durably and fans out. All methods belong to one event loop."""
+    """Publishes durably and fans out. All methods belong to one event loop.
+
+    Parameters
+    ----------
+    on_durable
+        Called with each message in the order of the log, once it is on disk and before any reader has it.
+    """
 
     def __init__(
-        self, log: SegmentedLog, *, recent: int, client_buffer: int, retention_days: float = math.inf
+        self,
+        log: SegmentedLog,
+        *,
+        recent: int,
+        client_buffer: int,
+        retention_days: float = math.inf,
+        on_durable: Callable[[int, bytes], object] = lambda seq, payload: None,
     ) -> None:
         self._log = log
+        self._on_durable = on_durable
         self._commit = GroupCommit(log, self._durable)
         self._recent: deque[Message] = deque(maxlen=recent)
+        self._channels: dict[str, set[Reader]] = {}  # those who are live, by their filter's text
         self._readers: set[Reader] = set()
+        self._waiting: list[Message] = []  # durable, not yet fanned out
+        self._fan_out_at_s = 0.0
         self._client_buffer = client_buffer
         self._retention_s = retention_days * DAY_S
         self._drop_due_s = 0.0
+        self._disk = ThreadPoolExecutor(max_workers=2, thread_name_prefix="feed")
+        self._ticking: asyncio.Task[None] | None = None
         self._is_closed = False
         self._moved = asyncio.Event()
+        self.delivered = 0
         self.last_seq = log.next_seq - 1
         self._recent.extend(stored_messages(log, self.last_seq - recent, self.last_seq))
 
+    # -- life ---------------------------------------------------------------------------------------------------
+
     async def __aenter__(self) -> Feed:
         await self._commit.__aenter__()
+        self._ticking = asyncio.create_task(self._tick(), name="feed-tick")
         return self
 
     async def __aexit__(self, *error: object) -> None:
         await self._commit.__aexit__(*error)
+        self.fan_out()
         self._is_closed = True
         self._moved.set()
-        for reader in self._readers:
-            reader.wake.set()
+        self.end_readers(SHUTDOWN)
+        if self._ticking:
+            self._ticking.cancel()
+            await asyncio.gather(self._ticking, return_exceptions=True)
+        self._disk.shutdown(wait=False, cancel_futures=True)
+
+    # -- publishing ---------------------------------------------------------------------------------------------
 
     async def publish(self, messages: Iterable[dict[str, Any]]) -> None:
-        """Return when the messages are on disk and handed to every reader; each needs `type` and `ts`."""
+        """Return when the messages are on disk and will be handed to every reader; each needs `type` and `ts`."""
         waiting = [self._commit.enqueue(Record(_encode(message))) for message in messages]
         for durable in waiting:
             await durable
         if time.monotonic() >= self._drop_due_s:
             self._drop_due_s = time.monotonic() + DROP_INTERVAL_S
-            await asyncio.to_thread(self._drop_old)
+            await self._off_loop(self._drop_old)
+
+    def newest(self, kind: str, limit: int) -> list[dict[str, Any]]:
+        """Return the newest messages of a type, newest first, as far as memory reaches."""
+        found: list[dict[str, Any]] = []
+        for message in reversed(self._recent):
+            if kind_of(message) == kind:
+                found.append(content(message))
+            if len(found) == limit:
+                break
+        return found
+
+    def _durable(self, seq: int, record: Record) -> None:
+        self._on_durable(seq, record.payload)
+        message = Message(seq, wire_text(seq, record.payload))
+        self._recent.append(message)
+        self.last_seq = seq
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
+        if not self._waiting:  # the others of its group follow before the loop gets to this
+            loop = asyncio.get_running_loop()
+            loop.call_at(max(self._fan_out_at_s, loop.time()), self.fan_out)
+        self._waiting.append(message)
+
+    def fan_out(self) -> None:
+        """Hand what is durable to those who are live; called by itself soon after it is durable."""
+        if not self._waiting:
+            return
+        began_s = time.perf_counter()
+        messages, self._waiting = self._waiting, []
+        decoded = [content(message) for message in messages] if any(self._channels) else []
+        for readers in self._channels.values():
+            self._deliver(messages, decoded, readers)
+        took_s = time.perf_counter() - began_s
+        self._fan_out_at_s = asyncio.get_running_loop().time() + min(took_s * REST, MAX_DELAY_S)
+
+    def _deliver(self, messages: list[Message], decoded: list[dict[str, Any]], readers: set[Reader]) -> None:
+        wanted = next(iter(readers)).wanted
+        if wanted.terms:
+            messages = [one for one, said in zip(messages, decoded, strict=True) if wanted.matches(said)]
+        batch = Batch(self.last_seq, messages)
+        for reader in readers:
+            reader.deliver(batch)
+        self.delivered += len(messages) * len(readers)
+
+    # -- reading ------------------------------------------------------------------------------------------------
 
     @property
     def directory(self) -> Path:
@@ -93,36 +177,44 @@ class Feed:
         """How many are following."""
         return len(self._readers)
 
-    def newest(self, kind: str, limit: int) -> list[dict[str, Any]]:
-        """Return the newest messages of a type, newest first, as far as memory reaches."""
-        found: list[dict[str, Any]] = []
-        for message in reversed(self._recent):
-            content = msgspec.json.decode(message.text)
-            if content["type"] == kind:
-                found.append(content)
-            if len(found) == limit:
-                break
-        return found
+    def reader(self, wanted: Filter = EVERYTHING) -> Reader:
+        """Return a new reader for `follow` or `joined`."""
+        return Reader(self._client_buffer, wanted)
+
+    @property
+    def client_buffer(self) -> int:
+        """How many messages may wait for one reader."""
+        return self._client_buffer
 
     async def follow(self, reader: Reader, since: int | None) -> AsyncIterator[Message | Missed]:
         """Yield everything after `since` (None: only what is new), first from memory or disk, then live.
 
-        Ends when the feed is closed. What retention has deleted counts as missed.
+        Ends when the feed is closed or the reader is ended. What retention has deleted counts as missed.
         """
-        self._readers.add(reader)
-        try:
-            start = self.last_seq if since is None or since > self.last_seq else since
-            async for stored in self._stored(start, self.last_seq):
-                yield stored
+        with self.serving(reader):
+            reader.start(self.last_seq if since is None else min(since, self.last_seq))
+            async for piece in self.catch_up(reader):
+                for item in piece:
+                    yield item
             while True:
                 for item in reader.take():
                     yield item
-                if self._is_closed:
+                if reader.ended:
                     return
                 await reader.wake.wait()
                 reader.wake.clear()
+
+    @contextlib.contextmanager
+    def serving(self, reader: Reader) -> Iterator[None]:
+        """Count the reader among those who follow, for as long as it does."""
+        if self._is_closed:
+            reader.end(SHUTDOWN)
+        self._readers.add(reader)
+        try:
+            yield
         finally:
             self._readers.discard(reader)
+            self._leave(reader)
 
     async def advanced(self, beyond: int) -> bool:
         """Return once there is a message after `beyond`, False once the feed is closed; for who reads its log."""
@@ -130,22 +222,67 @@ class Feed:
             await self._moved.wait()
         return not self._is_closed
 
-    def reader(self) -> Reader:
-        """Return a new reader for `follow`."""
-        return Reader(self._client_buffer)
+    async def catch_up(self, reader: Reader) -> AsyncIterator[list[Message | Missed]]:
+        """Yield what the reader wants of all after its position, a piece at a time; at the end it is live.
 
-    async def _stored(self, after: int, up_to: int) -> AsyncIterator[Message | Missed]:
-        if after >= up_to:
-            return
+        An empty piece only says that the reader's position has moved.
+        """
+        while reader.position < self.last_seq and not reader.ended:
+            up_to = self.last_seq
+            look = functools.partial(next_piece, self._source(reader.position, up_to), reader.wanted)
+            while piece := await self._off_loop(look):
+                gone = _gone(reader.position + 1, piece.from_seq - 1)
+                reader.start(piece.to_seq)  # first: whoever sends a heartbeat after the piece sends this
+                yield [*gone, *piece.found]
+            if gone := _gone(reader.position + 1, up_to):
+                reader.start(up_to)
+                yield gone
+        self.join(reader)
+
+    def join(self, reader: Reader) -> None:
+        """Make a reader that has everything up to `last_seq` live."""
+        self.fan_out()  # what still waits for that, it has already
+        self._channels.setdefault(reader.wanted.text, set()).add(reader)
+
+    async def page(self, from_seq: int, to_seq: int, wanted: Filter, limit: int) -> Page:
+        """Return the first `limit` messages with these numbers that pass the filter, and where to go on."""
+        to_seq = min(to_seq, self.last_seq)
+        if from_seq > to_seq:
+            return Page([], None, None)
+        source = self._source(from_seq - 1, to_seq)
+        return await self._off_loop(functools.partial(page_of, source, wanted, from_seq, to_seq, limit))
+
+    def end_readers(self, why: End, principal: str | None = None) -> None:
+        """Send all readers away, or those of one principal: its token was revoked, say."""
+        for reader in self._readers:
+            if principal is None or reader.principal == principal:
+                reader.end(why)
+
+    def _leave(self, reader: Reader) -> None:
+        channel = self._channels.get(reader.wanted.text)
+        if channel:
+            channel.discard(reader)
+            if not channel:
+                del self._channels[reader.wanted.text]
+
+    def _source(self, after: int, up_to: int) -> Iterator[Message]:
         if self._recent and self._recent[0].seq <= after + 1:
-            messages = [message for message in self._recent if after < message.seq <= up_to]
-        else:
-            messages = await asyncio.to_thread(lambda: list(stored_messages(self._log, after, up_to)))
-        first = messages[0].seq if messages else up_to + 1
-        if first > after + 1:
-            yield Missed(after + 1, first - 1)
-        for message in messages:
-            yield message
+            skipped = after + 1 - self._recent[0].seq
+            return iter(list(itertools.islice(self._recent, skipped, up_to - self._recent[0].seq + 1)))
+        return stored_messages(self._log, after, up_to)
+
+    async def _off_loop(self, work: Callable[[], T]) -> T:
+        """Run in the feed's own threads: a kill never waits for a thread because somebody reads the past."""
+        return await asyncio.get_running_loop().run_in_executor(self._disk, work)
+
+    # -- housekeeping -------------------------------------------------------------------------------------------
+
+    async def _tick(self) -> None:
+        for turn in itertools.cycle(range(TICKS_PER_ROUND)):
+            await asyncio.sleep(TICK_S)
+            now_s = time.monotonic()
+            for reader in list(itertools.islice(self._readers, turn, None, TICKS_PER_ROUND)):
+                reader.tick(now_s)
 
     def _drop_old(self) -> None:
         horizon_s = time.time() - self._retention_s
@@ -154,54 +291,9 @@ class Feed:
         except OSError as error:  # what is kept too long harms nobody
             log.error("old feed messages could not be deleted: %s", error)
 
-    def _durable(self, seq: int, record: Record) -> None:
-        message = Message(seq, wire_text(seq, record.payload))
-        self._recent.append(message)
-        self.last_seq = seq
-        moved, self._moved = self._moved, asyncio.Event()
-        moved.set()
-        for reader in self._readers:
-            reader.put(message)
 
-
-class Reader:
-    """The bounded buffer of one follower."""
-
-    def __init__(self, capacity: int) -> None:
-        self._buffer: deque[Message] = deque()
-        self._capacity = capacity
-        self._missed: Missed | None = None
-        self.wake = asyncio.Event()
-
-    def put(self, message: Message) -> None:
-        """Take a message, or note that it was missed; never waits."""
-        if self._missed is None and len(self._buffer) < self._capacity:
-            self._buffer.append(message)
-        else:
-            first = self._missed.from_seq if self._missed else message.seq
-            self._missed = Missed(first, message.seq)
-        self.wake.set()
-
-    def take(self) -> Iterator[Message | Missed]:
-        """Yield what waits, oldest first, and at the end what was missed after it."""
-        while self._buffer:
-            yield self._buffer.popleft()
-        if self._missed:
-            missed, self._missed = self._missed, None
-            yield missed
-
-
-def wire_text(seq: int, payload: bytes) -> str:
-    """Return the stored message with its number in front."""
-    return f'{{"seq":{seq},{payload[1:].decode()}'
-
-
-def stored_messages(log: SegmentedLog, after: int, up_to: int) -> Iterator[Message]:
-    """Yield messages from disk with ``after < seq <= up_to``."""
-    for frame in log.read(after + 1):
-        if frame.first_seq > up_to:
-            return
-        yield Message(frame.first_seq, wire_text(frame.first_seq, frame.payload))
+def _gone(from_seq: int, to_seq: int) -> list[Message | Missed]:
+    return [Missed(from_seq, to_seq)] if from_seq <= to_seq else []
 
 
 def now_text() -> str:

@@ -1,46 +1,26 @@
-"""What the feed already showed, read from its log at start, so that recovery shows nothing twice."""
+"""The feed's log, read once at start: for the alerts' book, and so that recovery shows nothing twice."""
 
 from __future__ import annotations
 
-import msgspec
-
+from monitor.alerts.keeper import Keeper
+from monitor.alerts.logged import decode_alert
 from monitor.engines.embedded import Shown
 from monitor.record.segments import SegmentedLog
 
 
-class _Response(msgspec.Struct):
-    change_id: str | None = None
+def read_feed(feed_log: SegmentedLog, keeper: Keeper) -> Shown:
+    """Have the feed's log taken up by the alerts' book, and return what people were shown already; one pass for both.
 
-
-class _Alert(msgspec.Struct):
-    id: str
-    response: _Response
-
-
-class _Transition(msgspec.Struct):
-    epoch: int
-
-
-class _Message(msgspec.Struct):
-    """The parts of a feed message that matter here."""
-
-    type: str
-    alert: _Alert | None = None
-    transition: _Transition | None = None
-
-
-_decode = msgspec.json.Decoder(_Message).decode
-
-
-def read_shown(feed_log: SegmentedLog) -> Shown:
-    """Return the ids of all alerts in the feed's log, their kills, and the last epoch whose transition is there."""
+    That is the ids of all alerts, of their kills, and the last epoch whose transition is there.
+    """
     alert_ids, change_ids, epoch = set(), set(), 0
     for frame in feed_log.read():
-        message = _decode(frame.payload)
-        if message.alert:
-            alert_ids.add(message.alert.id)
-            if message.alert.response.change_id:
-                change_ids.add(message.alert.response.change_id)
-        if message.transition:
+        message = keeper.note(frame.first_seq, frame.payload)
+        if message and bytes(message.alert):
+            alert = decode_alert(message.alert)
+            alert_ids.add(alert.id)
+            if alert.response.change_id:
+                change_ids.add(alert.response.change_id)
+        if message and message.transition:
             epoch = max(epoch, message.transition.epoch)
     return Shown(frozenset(alert_ids), frozenset(change_ids), epoch)

@@ -43,7 +43,7 @@ async def write_act(request: Request, act: str, status: int, error: str, *, is_p
     about = about or "/".join(str(value) for value in request.path_params.values())
     detail = {**told, "status": status, **({"error": error[:MAX_TOLD_CHARS]} if error else {})}
     entry = _entry(
-        request, act, about if isinstance(about, str) else ", ".join(map(str, about)), outcome, detail
+        request, act, ", ".join(map(str, about)) if isinstance(about, list) else str(about), outcome, detail
     )
     try:
         await gate_of(request).trail.note(entry)

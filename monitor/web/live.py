@@ -4,73 +4,119 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
-from typing import Any
+import logging
+from collections.abc import Mapping
 
-import msgspec
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.requests import HTTPConnection
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from monitor.access.browsers import SUBPROTOCOL
-from monitor.live.feed import Message, Missed, now_text
+from monitor.access.roles import Principal
+from monitor.errors import LogError
+from monitor.live.filters import Filter
+from monitor.live.frames import text_frame
+from monitor.live.message_types import Me
+from monitor.live.reader import End, Message, Reader, chunked
+from monitor.live.session import Session, Wish
 from monitor.services import Services
 from monitor.web.authentication import until_unwelcome, welcome
+from monitor.web.either import either
+from monitor.web.feed_queries import flag, sequence, wanted
+from monitor.web.pushed import STALL_S, TOO_SLOW, PushedReader
 from monitor.web.responses import Problem, problem_response
+from monitor.web.wire import EXTENSION, room
 
-STATUS_INTERVAL_S = 1.0
-SEND_TIMEOUT_S = 20.0
-"""A reader whose socket takes nothing for so long is gone; its place is freed."""
+log = logging.getLogger("killcord.feed")
 
-# RFC 6455 §7.4.1 and its registry: try again later.
-TOO_SLOW = 1013
-NOT_ALLOWED = 1008
+# RFC 6455 §7.4.1.
+BROKEN = End(1011, "old messages cannot be read")
+NOT_ALLOWED = End(1008, "the token or the session has ended")
 
 
 async def feed_socket(websocket: WebSocket) -> None:
     """Serve one reader until it leaves."""
     daemon: Services = websocket.app.state.services
-    sender = welcome(websocket)
-    if isinstance(sender, Problem):
-        await websocket.send_denial_response(await problem_response(websocket, sender))
+    try:
+        sender = welcome(websocket)
+        if isinstance(sender, Problem):
+            raise sender
+        wish, filtered = wish_of(websocket.query_params, daemon, sender), wanted(websocket.query_params)
+    except Problem as problem:
+        await websocket.send_denial_response(await problem_response(websocket, problem))
         return
     subprotocol = SUBPROTOCOL if SUBPROTOCOL in websocket.scope["subprotocols"] else None
     await websocket.accept(subprotocol)
     with contextlib.suppress(WebSocketDisconnect, asyncio.CancelledError):
-        await _serve(websocket, daemon)
+        await _serve(websocket, daemon, sender, filtered, wish)
 
 
-async def _serve(websocket: WebSocket, daemon: Services) -> None:
-    """Run the loops of a reader; the first to end ends the others."""
-    sending = asyncio.Lock()
-    loops = [
-        asyncio.create_task(_send_messages(websocket, daemon, sending)),
-        asyncio.create_task(_send_status(websocket, daemon, sending)),
-        asyncio.create_task(_drain(websocket)),
-        asyncio.create_task(until_unwelcome(websocket)),
-    ]
+def wish_of(query: Mapping[str, str], daemon: Services, sender: Principal) -> Wish:
+    """Return what the query asks for; with a snapshot, `since` says nothing that the snapshot does not."""
+    since = sequence(query, "since")
+    if not flag(query, "snapshot"):
+        return Wish(since)
+    me = Me(name=sender.name, role=sender.role, permissions=tuple(sorted(sender.permissions)))
+    return Wish(None, daemon.book, me)
+
+
+async def _serve(
+    websocket: WebSocket, daemon: Services, sender: Principal, filtered: Filter, wish: Wish
+) -> None:
+    """Send until the reader leaves or is sent away."""
+    extension = websocket.scope["extensions"].get(EXTENSION)
+    capacity = daemon.feed.client_buffer
+    if extension:
+        reader: Reader = PushedReader(capacity, filtered, sender.name, extension["wire"], daemon.heartbeat)
+    else:
+        reader = Reader(capacity, filtered, sender.name)
+    session = Session(daemon.feed, reader, daemon.heartbeat)
+    with daemon.feed.serving(reader):
+        sending = (
+            _push(session, reader, wish)
+            if isinstance(reader, PushedReader)
+            else _send(websocket, session, wish)
+        )
+        await either(sending, _drain(websocket), end_unwelcome(websocket, reader))
+    await _say_goodbye(websocket, reader)
+
+
+async def _push(session: Session, reader: PushedReader, wish: Wish) -> None:
+    """Write the past to the wire as fast as it takes it; then the feed writes to it directly."""
+    wire = reader.wire
     try:
-        done, _ = await asyncio.wait(loops, return_when=asyncio.FIRST_COMPLETED)
-        is_unwelcome = done == {loops[-1]}
-    finally:
-        for loop in loops:
-            loop.cancel()
-        await asyncio.gather(*loops, return_exceptions=True)
-    if is_unwelcome:
-        await websocket.close(NOT_ALLOWED, "the token or the session has ended")
+        async for messages in session.opening(wish):
+            for chunk in chunked([text_frame(message.text) for message in messages]):
+                if not await room(wire, STALL_S):
+                    wire.cut(*TOO_SLOW)
+                    reader.end(TOO_SLOW)
+                    return
+                wire.write(chunk)
+    except LogError as error:
+        _cannot_read(reader, error)
+        return
+    reader.go_live()
+    while not reader.ended:
+        await reader.wake.wait()
+        reader.wake.clear()
 
 
-async def _send_messages(websocket: WebSocket, daemon: Services, sending: asyncio.Lock) -> None:
-    since = websocket.query_params.get("since", "")
-    start = int(since) if re.fullmatch("[0-9]{1,18}", since) else None
-    reader = daemon.feed.reader()
-    async for item in daemon.feed.follow(reader, start):
-        text = item.text if isinstance(item, Message) else _missed(daemon, item)
-        await _send(websocket, text, sending)
+async def _send(websocket: WebSocket, session: Session, wish: Wish) -> None:
+    """Send everything through ASGI, message by message: for servers that do not hand out their wire."""
+    try:
+        async for messages in session.opening(wish):
+            await _send_each(websocket, messages)
+        async for messages in session.live():
+            await _send_each(websocket, messages)
+    except TimeoutError:
+        session.reader.end(TOO_SLOW)
+    except LogError as error:
+        _cannot_read(session.reader, error)
 
 
-async def _send_status(websocket: WebSocket, daemon: Services, sending: asyncio.Lock) -> None:
-    while True:
-        await _send(websocket, _status(daemon, daemon.status()), sending)
-        await asyncio.sleep(STATUS_INTERVAL_S)
+async def _send_each(websocket: WebSocket, messages: list[Message]) -> None:
+    for message in messages:
+        async with asyncio.timeout(STALL_S):
+            await websocket.send_text(message.text.decode())
 
 
 async def _drain(websocket: WebSocket) -> None:
@@ -79,21 +125,22 @@ async def _drain(websocket: WebSocket) -> None:
         pass
 
 
-async def _send(websocket: WebSocket, text: str, sending: asyncio.Lock) -> None:
-    async with sending:
-        try:
-            # Not `wait_for`: before Python 3.12 it forgets that it was cancelled if the send ends at that moment.
-            async with asyncio.timeout(SEND_TIMEOUT_S):
-                await websocket.send_text(text)
-        except TimeoutError:
-            await websocket.close(TOO_SLOW, "the connection takes nothing any more")
-            raise WebSocketDisconnect(TOO_SLOW) from None
+async def _say_goodbye(websocket: WebSocket, reader: Reader) -> None:
+    """Close in order, if it was we who ended it and the connection takes anything."""
+    end = reader.ended
+    if end is None or end is TOO_SLOW or websocket.client_state is WebSocketState.DISCONNECTED:
+        return
+    with contextlib.suppress(RuntimeError, TimeoutError):  # it left, or was closed, in this moment
+        async with asyncio.timeout(STALL_S):
+            await websocket.close(end.code, end.why)
 
 
-def _missed(daemon: Services, missed: Missed) -> str:
-    return _status(daemon, {"missed": {"from": missed.from_seq, "to": missed.to_seq}})
+def _cannot_read(reader: Reader, error: LogError) -> None:
+    log.error("a reader of the feed was sent away: %s", error)
+    reader.end(BROKEN)
 
 
-def _status(daemon: Services, content: dict[str, Any]) -> str:
-    message = {"seq": daemon.feed.last_seq, "type": "status", "ts": now_text(), "status": content}
-    return msgspec.json.encode(message).decode()
+async def end_unwelcome(connection: HTTPConnection, reader: Reader) -> None:
+    """Send the reader away once it may read no more."""
+    await until_unwelcome(connection)
+    reader.end(NOT_ALLOWED)

@@ -6,19 +6,27 @@ from typing import Final
 
 from monitor.web import (
     agents,
+    alerts,
     audit_views,
     blast_radius,
     deliveries,
+    feed_events,
+    feed_history,
     health,
     history,
     ingest,
     kills,
     login,
+    mutes,
     openapi,
     sessions,
     views,
 )
-from monitor.web.endpoints import BEFORE, LIMIT, Endpoint, Query
+from monitor.web.endpoints import BEFORE, FILTER, LIMIT, Endpoint, Query
+
+_SEQ: Final = {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}
+_SINCE: Final = Query("since", "resume after this number", _SEQ)
+_SNAPSHOT: Final = Query("snapshot", "1: begin with what is open now", {"enum": ["0", "1"]})
 
 ENDPOINTS: Final = (
     Endpoint(
@@ -59,14 +67,49 @@ ENDPOINTS: Final = (
     ),
     Endpoint("GET", "/v1/drills", history.get_drills, "read", "The drills, newest first", (LIMIT,)),
     Endpoint("GET", "/v1/status", health.get_status, "read", "What the feed's status messages hold"),
-    Endpoint("GET", "/v1/alerts", views.get_alerts, "read", "The newest alerts, newest first", (LIMIT,)),
+    Endpoint(
+        "GET",
+        "/v1/alerts",
+        alerts.get_alerts,
+        "read",
+        "Groups of alerts, the newest first",
+        (FILTER, LIMIT, BEFORE),
+    ),
+    Endpoint("GET", "/v1/alerts/{alert_id}", alerts.get_alert, "read", "A group with its alerts and history"),
     Endpoint(
         "POST",
-        "/v1/alerts/{alert_id}/verdict",
-        views.post_verdict,
+        "/v1/alerts/changes",
+        alerts.post_changes,
         "triage",
-        "Say whether an alert was right",
-        body=views.VerdictBody,
+        "Acknowledge, assign, comment, close or reopen up to 500 groups",
+        body=alerts.Changes,
+    ),
+    Endpoint("GET", "/v1/mutes", mutes.get_mutes, "read", "The mutes in force"),
+    Endpoint("POST", "/v1/mutes", mutes.post_mute, "triage", "Mute an agent's signal", body=mutes.NewMute),
+    Endpoint("DELETE", "/v1/mutes/{mute_id}", mutes.delete_mute, "triage", "Lift a mute"),
+    Endpoint(
+        "GET",
+        "/v1/feed/events",
+        feed_events.get_events,
+        "read",
+        "The feed as server-sent events",
+        (_SINCE, FILTER, _SNAPSHOT),
+    ),
+    Endpoint(
+        "GET",
+        "/v1/feed/messages",
+        feed_history.get_messages,
+        "read",
+        "Messages of the feed by their numbers, such as those that a reader missed",
+        (
+            Query("from", "the first number", _SEQ, required=True),
+            Query("to", "the last number; without it, up to the newest", _SEQ),
+            FILTER,
+            LIMIT,
+        ),
+    ),
+    Endpoint(
+        "GET", "/v1/feed/schema", feed_history.get_schema, "read", "JSON Schema of every message of the feed"
     ),
     Endpoint("GET", "/v1/revocations", kills.get_revocations, "read", "What is stopped, and all points"),
     Endpoint("POST", "/v1/revocations", kills.post_revocation, "kill", "Kill a target", body=kills.Kill),

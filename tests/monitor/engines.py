@@ -10,12 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from detectors import Spill
+from monitor.alerts.book import Book
+from monitor.alerts.desk import Desk
+from monitor.alerts.keeper import Keeper
 from monitor.config import Config
 from monitor.core.pipeline import Outcomes, Pipeline, RevocationRequest
+from monitor.daemon import _feedback
 from monitor.engines.embedded import EmbeddedEngine
 from monitor.intake.observation import Observation
-from monitor.live.feed import Feed, stored_messages
-from monitor.live.shown import read_shown
+from monitor.live.feed import Feed
+from monitor.live.shown import read_feed
+from monitor.live.stored import stored_messages
 from monitor.record import entries
 from monitor.record.entries import Actions, Judgement, Transition, Withdrawal
 from monitor.record.segments import SegmentedLog
@@ -28,8 +33,8 @@ DEADLINE_S = 30.0
 class Effects:
     """Publishes to the feed; keeps requests, and calls them pending while `store_is_away`."""
 
-    def __init__(self, feed: Feed) -> None:
-        self._feed = feed
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
         self.requests: list[RevocationRequest] = []
         self.published: list[dict[str, Any]] = []
         self.store_is_away = False
@@ -47,7 +52,7 @@ class Effects:
         self.publishing.set()
         await self.may_publish.wait()
         self.published += messages
-        await self._feed.publish(messages)
+        await self._desk.publish(messages)
 
     @property
     def alert_ids(self) -> list[str]:
@@ -67,15 +72,21 @@ class Node:
         if not (self.path / "secret").exists():
             write_private(self.path / "secret", SECRET)
         self.feed_log = SegmentedLog(self.path / "feed")
-        shown = read_shown(self.feed_log)
-        self.feed = await Feed(self.feed_log, recent=1000, client_buffer=100).__aenter__()
-        self.effects = Effects(self.feed)
+        keeper = Keeper(Book(self._config.alerts))
+        shown = read_feed(self.feed_log, keeper)
+        self.feed = await Feed(
+            self.feed_log, recent=1000, client_buffer=100, on_durable=keeper.note
+        ).__aenter__()
+        self.desk = Desk(self.feed, keeper.book)
+        self.effects = Effects(self.desk)
         self.engine = EmbeddedEngine(self._config, state, self.effects, shown)
         await self.engine.__aenter__()
+        self.feedback = await _feedback(self.desk, self.engine).__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self.effects.may_publish.set()
+        await self.feedback.__aexit__()
         await self.engine.__aexit__(None, None, None)
         await self.feed.__aexit__(None, None, None)
         self.feed_log.close()

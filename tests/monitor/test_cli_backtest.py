@@ -366,7 +366,8 @@ def test_a_running_daemon_is_not_disturbed_and_its_policy_comes_to_what_people_w
             daemon.send(fleet[start : start + 2000])
         daemon.wait_until_scored(len(fleet))
         daemon.wait_for(lambda: daemon.metric("killcord_backlog_actions") == 0, "everything to be seen to")
-        live = daemon.get("/v1/alerts?limit=1000")["alerts"]
+        groups = daemon.get("/v1/alerts?limit=1000")["alerts"]
+        live = [alert for group in groups for alert in daemon.get(f"/v1/alerts/{group['id']}")["alerts"]]
         kills = sum(alert["response"]["taken"] == "suspend" for alert in live)
         daemon.wait_for(lambda: transitions(state) == kills, "the log of the kills")
         stopped = {found["target"] for found in daemon.get("/v1/revocations")["revocations"]}

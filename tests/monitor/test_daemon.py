@@ -94,9 +94,10 @@ def test_a_hijacked_agent_is_alerted_and_refused_by_its_guard(daemon: RunningDae
         daemon.send(habits(WARM))
         guard.check(agent=AGENTS[0])
         daemon.send([hijacked(0)])
-        daemon.wait_for(lambda: _is_revoked(guard, AGENTS[0]), "the automatic kill")
+        daemon.wait_for(lambda: is_revoked(guard, AGENTS[0]), "the automatic kill")
         guard.check(agent=AGENTS[1])
-    alert = daemon.get("/v1/alerts")["alerts"][0]
+    daemon.wait_for(lambda: daemon.get("/v1/alerts")["alerts"], "the alert, which comes after the kill")
+    alert = daemon.get("/v1/alerts")["alerts"][0]["alert"]
     assert alert["agent_id"] == AGENTS[0]
     assert alert["response"]["taken"] == "suspend"
     assert alert["p"] <= alert["threshold_p"]
@@ -351,7 +352,7 @@ def _allows(guard: Guard, agent: str) -> bool:
     return True
 
 
-def _is_revoked(guard: Guard, agent: str) -> bool:
+def is_revoked(guard: Guard, agent: str) -> bool:
     try:
         guard.check(agent=agent)
     except Revoked:

@@ -53,13 +53,12 @@ def guarded(daemon: RunningDaemon, **options: Any) -> Guard:
 
 
 def verdicts(daemon: RunningDaemon) -> list[str]:
-    return [str(alert["verdict"]) for alert in daemon.get("/v1/alerts")["alerts"]]
+    return [str(group["alert"]["verdict"]) for group in daemon.get("/v1/alerts")["alerts"]]
 
 
 def switch_alerts(daemon: RunningDaemon) -> list[dict[str, Any]]:
-    return [
-        alert for alert in daemon.get("/v1/alerts")["alerts"] if str(alert["verdict"]).startswith("store_")
-    ]
+    alerts = [group["alert"] for group in daemon.get("/v1/alerts")["alerts"]]
+    return [alert for alert in alerts if str(alert["verdict"]).startswith("store_")]
 
 
 # -- kills while the store is away --------------------------------------------------------------------------------

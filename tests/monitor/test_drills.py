@@ -93,7 +93,8 @@ sys.stdin.read()
         assert broken.stdout.readline() == "ready\n"
         daemon.wait_for(lambda: daemon.metric("killcord_drill_failures_total") >= 2, "two drills that fail")
         assert not is_ready(daemon)
-        (alert,) = daemon.get("/v1/alerts")["alerts"]
+        (group,) = daemon.get("/v1/alerts")["alerts"]
+        alert = group["alert"]
         broken.communicate()
     assert (alert["verdict"], alert["severity"]) == ("drill_failed", "critical")
     assert "broken" in alert["title"]

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from monitor.errors import LogError
 from monitor.live import feed as module
-from monitor.live.feed import Feed, Message, Missed, Reader, now_text, wire_text
+from monitor.live.feed import Feed, now_text
+from monitor.live.reader import Message, Missed, Reader
+from monitor.live.stored import wire_text
 from monitor.record.segments import SegmentedLog
 from tests.monitor.engines import until
 
@@ -47,6 +49,14 @@ async def take(items: AsyncIterator[Message | Missed], count: int) -> list[int |
             assert (content["seq"], content["alert"]["id"]) == (item.seq, f"al-{item.seq}")
         found.append(item.seq if isinstance(item, Message) else item)
     return found
+
+
+async def first_of(feed: Feed, *readers: AsyncIterator[Message | Missed]) -> None:
+    """Publish message 1 to readers that are live by then."""
+    first = [asyncio.ensure_future(take(items, 1)) for items in readers]
+    await until(lambda: feed.readers == len(readers))
+    await publish(feed, 1, 1)
+    assert await asyncio.gather(*first) == [[1]] * len(readers)
 
 
 async def test_a_message_is_numbered_and_otherwise_as_published(log: SegmentedLog) -> None:
@@ -142,8 +152,7 @@ async def test_the_newest_of_a_kind_come_first(log: SegmentedLog) -> None:
 async def test_a_slow_reader_is_told_exactly_what_it_missed_and_can_fetch_it(log: SegmentedLog) -> None:
     async with Feed(log, recent=2, client_buffer=3) as feed:
         items = feed.follow(feed.reader(), 0)
-        await publish(feed, 1, 1)
-        assert await take(items, 1) == [1]
+        await first_of(feed, items)
         await publish(feed, 2, 9)  # and nobody reads
         assert await take(items, 4) == [2, 3, 4, Missed(5, 9)]
         await publish(feed, 10, 10)
@@ -154,8 +163,7 @@ async def test_a_slow_reader_is_told_exactly_what_it_missed_and_can_fetch_it(log
 async def test_a_slow_reader_slows_nobody(log: SegmentedLog) -> None:
     async with Feed(log, recent=100, client_buffer=100) as feed:
         slow, quick = feed.follow(Reader(1), 0), feed.follow(feed.reader(), 0)
-        await publish(feed, 1, 1)
-        assert await take(slow, 1) == await take(quick, 1) == [1]
+        await first_of(feed, slow, quick)
         await publish(feed, 2, 20)
         assert await take(quick, 19) == list(range(2, 21))
         assert await take(slow, 2) == [2, Missed(3, 20)]
@@ -197,7 +205,7 @@ async def test_what_retention_deleted_counts_as_missed(
 
 
 def test_the_wire_text_is_the_stored_message_with_its_number() -> None:
-    assert wire_text(7, b'{"type":"x"}') == '{"seq":7,"type":"x"}'
+    assert wire_text(7, b'{"type":"x"}') == b'{"seq":7,"type":"x"}'
 
 
 @given(st.lists(st.sampled_from(["put", "take"]), max_size=60), st.integers(1, 4))
@@ -211,7 +219,7 @@ def test_a_reader_gets_every_number_as_a_message_or_as_missed(steps: list[str], 
     for step in steps:
         if step == "put":
             seq += 1
-            reader.put(Message(seq, ""))
+            reader.put(Message(seq, b""))
         else:
             for item in reader.take():
                 note(item)

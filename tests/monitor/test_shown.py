@@ -7,9 +7,12 @@ from pathlib import Path
 import msgspec
 
 from killswitch import Change, Target
+from monitor.alerts.book import Book
+from monitor.alerts.keeper import Keeper
+from monitor.config import Alerts
 from monitor.core.pipeline import Pipeline
 from monitor.live.messages import alert_message, transition_message
-from monitor.live.shown import read_shown
+from monitor.live.shown import read_feed
 from monitor.record.segments import Record, SegmentedLog
 from tests.monitor.streams import ENFORCE, START_S, WARM, config, observed, strange, warm
 
@@ -26,9 +29,9 @@ def test_alerts_their_kills_and_the_last_epoch_are_read_back(tmp_path: Path) -> 
         {"type": "acknowledgement", "ts": "", "acknowledgement": {"epoch": 99}},
     ]
     log = SegmentedLog(tmp_path)
-    assert read_shown(log) == (frozenset(), frozenset(), 0)
+    assert read_feed(log, Keeper(Book(Alerts()))) == (frozenset(), frozenset(), 0)
     log.append(*(Record(msgspec.json.encode(message)) for message in messages))
-    shown = read_shown(log)
+    shown = read_feed(log, Keeper(Book(Alerts())))
     log.close()
     assert shown.alert_ids == {alert.id for alert in outcomes.alerts}
     assert shown.change_ids == {

@@ -44,6 +44,7 @@ class Edge:
             gate=gate,
             engine=node.engine,
             feed=node.feed,
+            desk=node.desk,
             switch=switch,
             writer=switch,
             killer=Killer(switch, lambda request, why: None),
@@ -297,35 +298,6 @@ async def test_drills_and_status_can_be_read(edge: Edge) -> None:
     assert "no store" in drill["says"]
     status, answer, _ = await edge.ask("GET", "/v1/status", token="look")
     assert (status, answer) == (200, json.loads(json.dumps(edge.services.status())))
-
-
-@pytest.mark.parametrize(
-    ("body", "field"),
-    [
-        ({"verdict": "maybe", "reason": "x"}, "verdict"),
-        ({"verdict": "dismissed", "reason": ""}, "reason"),
-        ({"verdict": "dismissed"}, None),
-    ],
-)
-async def test_a_wrong_verdict_is_refused_and_not_recorded(edge: Edge, body: Any, field: str | None) -> None:
-    status, answer, _ = await edge.ask(
-        "POST", "/v1/alerts/al-1/verdict", json.dumps(body).encode(), token="stop"
-    )
-    assert (status, answer["field"]) == (422, field)
-    assert edge.node.engine._commit.syncs == 0
-
-
-async def test_a_verdict_is_on_disk_when_it_is_answered(edge: Edge) -> None:
-    body = json.dumps({"verdict": "dismissed", "reason": "our own test"}).encode()
-    status, answer, _ = await edge.ask("POST", "/v1/alerts/al-1/verdict", body, token="stop")
-    assert (status, answer) == (200, {"id": "al-1", "verdict": "dismissed"})
-    assert len(list(edge.node.engine._log.read())) == 1
-
-
-async def test_a_verdict_that_is_not_durable_is_not_taken(edge: Edge) -> None:
-    edge.node.engine._log.append = _refuse  # type: ignore[method-assign]
-    body = json.dumps({"verdict": "confirmed", "reason": "x"}).encode()
-    assert (await edge.ask("POST", "/v1/alerts/al-1/verdict", body, token="stop"))[0] == 503
 
 
 async def test_readiness_says_what_is_missing(edge: Edge) -> None:
