@@ -61,7 +61,9 @@ def test_points_are_drilled_and_the_daemon_says_that_it_is_ready(daemon: Running
         daemon.wait_for(lambda: daemon.metric("killcord_kill_latency_seconds_count") >= 2, "the latencies")
         guard.check(agent="billing-bot")
     daemon.wait_for(lambda: not is_ready(daemon), "that nobody is left")
-    assert "no enforcement point lives" in status(daemon)["kill_ready_why"]
+    daemon.wait_for(
+        lambda: "no enforcement point lives" in status(daemon)["kill_ready_why"], "the status that says so"
+    )
     assert daemon.get("/v1/agents")["agents"] == []
     assert daemon.get("/v1/alerts")["alerts"] == []
 

@@ -29,8 +29,8 @@ from tests.monitor.streams import OBSERVER
 
 CONFIG = parse_config('[server]\nallowed_origins = ["https://soc.example"]\n')
 OWN = "http://killcord.test:8787"
-VERDICT = {"verdict": "dismissed", "reason": "our own test"}
-VERDICT_PATH = "/v1/alerts/al-1/verdict"
+CHANGE = {"ids": ["al-1"], "change": "comment", "comment": "our own test"}
+CHANGES_PATH = "/v1/alerts/changes"
 
 
 class Daemon:
@@ -44,6 +44,7 @@ class Daemon:
             gate=gate,
             engine=node.engine,
             feed=node.feed,
+            desk=node.desk,
             switch=switch,
             writer=switch,
             killer=Killer(switch, lambda request, why: None),
@@ -148,7 +149,7 @@ async def test_the_token_in_a_header_wins_over_the_cookie(daemon: Daemon) -> Non
         assert (await client.get("/v1/alerts", headers={"Authorization": "Bearer wrong"})).status_code == 401
         about = (await client.get("/v1/session", headers=daemon.bearer("analyst"))).json()
         assert (about["role"], about["csrf"]) == ("analyst", None)
-        answer = await client.post(VERDICT_PATH, json=VERDICT, headers=daemon.bearer("analyst"))
+        answer = await client.post(CHANGES_PATH, json=CHANGE, headers=daemon.bearer("analyst"))
         assert answer.status_code == 200, "a program that sends a token needs no more than that"
 
 
@@ -179,14 +180,14 @@ async def test_what_another_sites_page_asks_for_is_refused_and_written_down(
         )
         if not forged["Origin"]:
             del forged["Origin"]
-        answer = await client.post(VERDICT_PATH, json=VERDICT, headers=forged)
+        answer = await client.post(CHANGES_PATH, json=CHANGE, headers=forged)
         assert (answer.status_code, answer.json()["field"]) == (403, field)
         answer = await client.delete("/v1/session", headers=forged)
         assert (answer.status_code, answer.json()["field"]) == (403, field)
-        assert (await client.post(VERDICT_PATH, json=VERDICT, headers=right)).status_code == 200
+        assert (await client.post(CHANGES_PATH, json=CHANGE, headers=right)).status_code == 200
     refused = [one for one in await daemon.trail() if one["outcome"] == "refused"]
     assert {(one["by"], one["act"]) for one in refused} == {
-        ("the-analyst", "POST /v1/alerts/{alert_id}/verdict"),
+        ("the-analyst", "POST /v1/alerts/changes"),
         ("the-analyst", "DELETE /v1/session"),
     }
 
@@ -203,7 +204,7 @@ async def test_a_configured_origin_may_act(daemon: Daemon) -> None:
     async with daemon.client() as client:
         right = await signed_in(client, daemon.tokens["analyst"])
         headers = {**right, "Origin": "https://soc.example"}
-        assert (await client.post(VERDICT_PATH, json=VERDICT, headers=headers)).status_code == 200
+        assert (await client.post(CHANGES_PATH, json=CHANGE, headers=headers)).status_code == 200
 
 
 @pytest.mark.parametrize("headers", [{"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}])
@@ -256,18 +257,18 @@ async def test_a_client_cannot_choose_the_address_it_is_counted_under(daemon: Da
 async def test_each_act_is_written_down_with_who_and_what_came_of_it(daemon: Daemon) -> None:
     async with daemon.client() as client:
         await client.post(
-            VERDICT_PATH, json={**VERDICT, "reason": "x" * 5_000}, headers=daemon.bearer("analyst")
+            CHANGES_PATH, json={**CHANGE, "comment": "x" * 5_000}, headers=daemon.bearer("analyst")
         )
-        await client.post(VERDICT_PATH, json=VERDICT, headers=daemon.bearer("analyst"))
+        await client.post(CHANGES_PATH, json=CHANGE, headers=daemon.bearer("analyst"))
         kill = {"target": "agent:x", "reason": "it pays strangers"}
         await client.post("/v1/revocations", json=kill, headers=daemon.bearer("analyst"))
         await client.post("/v1/revocations", json=kill, headers=daemon.bearer("on-call"))
         await client.post("/v1/revocations", json=kill)
     unknown, failed, refused, done, wrong = (await daemon.trail())[:5]
-    assert (wrong["outcome"], len(wrong["detail"]["reason"])) == ("refused", 2_000)
+    assert (wrong["outcome"], len(wrong["detail"]["comment"])) == ("refused", 2_000)
     assert (done["by"], done["role"], done["from"]) == ("the-analyst", "analyst", "10.0.0.1")
-    assert (done["act"], done["object"]) == ("POST /v1/alerts/{alert_id}/verdict", "al-1")
-    assert (done["outcome"], done["detail"]["reason"]) == ("done", "our own test")
+    assert (done["act"], done["object"]) == ("POST /v1/alerts/changes", "al-1")
+    assert (done["outcome"], done["detail"]["comment"]) == ("done", "our own test")
     assert (refused["outcome"], refused["object"]) == ("refused", "agent:x")
     assert refused["detail"]["reason"] == "it pays strangers"
     assert (failed["outcome"], failed["by"], failed["object"]) == ("failed", "the-on-call", "agent:x")
@@ -347,7 +348,7 @@ async def test_nobody_acts_under_a_name_of_their_choice(daemon: Daemon) -> None:
         for path, body in (
             ("/v1/revocations", kill),
             ("/v1/restorations", kill),
-            (VERDICT_PATH, {**VERDICT, "by": "somebody else"}),
+            (CHANGES_PATH, {**CHANGE, "by": "somebody else"}),
         ):
             answer = await client.post(path, json=body, headers=daemon.bearer("on-call"))
             assert answer.status_code == 422

@@ -210,8 +210,8 @@ def test_who_has_a_role_is_signed_in_under_the_providers_name(world: World) -> N
         about = browser.get("/v1/session").json()
         assert (about["name"], about["role"]) == ("ana@example.com", "analyst")
         headers = {"Origin": world.daemon.url, "X-Killcord-CSRF": about["csrf"]}
-        body = {"verdict": "dismissed", "reason": "ours"}
-        assert browser.post("/v1/alerts/al-1/verdict", json=body, headers=headers).status_code == 200
+        body = {"ids": ["al-1"], "change": "comment", "comment": "ours"}
+        assert browser.post("/v1/alerts/changes", json=body, headers=headers).status_code == 200
     _, told = world.daemon.request("GET", "/v1/audit?limit=2", role="auditor")
     assert [(one["by"], one["outcome"]) for one in told["entries"]] == [("ana@example.com", "done")] * 2
     assert told["entries"][1]["act"] == "sign in"

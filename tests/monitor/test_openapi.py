@@ -97,7 +97,7 @@ class Fuzzer:
             headers = {"Authorization": f"Bearer {self._tokens[role]}", "Content-Type": "application/json"}
             self._connection.request(case.method, target, body, headers)
             response = self._connection.getresponse()
-            answer = response.read()
+            answer = self._read(response)
             self.statuses[case.method, case.path, response.status] += 1
             if response.status >= 500 and not (
                 response.status == 503 and (case.method, case.path) in MAY_BE_503
@@ -105,6 +105,13 @@ class Fuzzer:
                 self.broken.append(
                     f"{role}: {case.method} {target} {body!r}: {response.status} {answer[:300]!r}"
                 )
+
+    def _read(self, response: http.client.HTTPResponse) -> bytes:
+        """Return the body; of one that never ends (server-sent events) nothing, and its connection is given up."""
+        if (response.getheader("Content-Type") or "").startswith("text/event-stream"):
+            self._connection.close()
+            return b""
+        return response.read()
 
     @property
     def sent(self) -> int:

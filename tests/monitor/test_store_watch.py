@@ -12,6 +12,7 @@ import pytest
 from killswitch import InvalidRequest, Switch
 from monitor import daemon
 from monitor.errors import LogError
+from monitor.gate import open_gate
 from monitor.kill.drills import Drills
 from monitor.kill.store_watch import start_in
 from monitor.state_dir import StateDir, write_private
@@ -30,8 +31,10 @@ async def test_an_automatic_kill_that_is_no_request_reaches_people_and_frees_its
 
     with Switch(f"unix://{tmp_path}/nothing", timeout_s=0.1) as switch:
         monkeypatch.setattr(switch, "revoke", refuse)
-        parts = daemon._services(config(ENFORCE), state, switch, switch, Drills())
-        async with parts as services:
+        async with (
+            open_gate(config(ENFORCE), state) as gate,
+            daemon._services(config(ENFORCE), state, switch, switch, Drills(), gate, {}) as services,
+        ):
             await services.engine.ingest(habits(WARM))
             await services.engine.ingest(observed(strange(1, "agent-1", after=WARM)))
             await until(lambda: "kill_refused" in verdicts(services.feed.newest("alert", 100)))
