@@ -391,7 +391,7 @@ def test_a_kill_is_enforced_elsewhere_and_each_point_is_named(page: driver.Page,
         assert (record["level"], record["reason"], record["by"]) == (
             "revoke",
             "posts data to a stranger",
-            "dashboard",
+            "the-on-call",
         )
         page.press("Escape", 27)
         page.wait(_exists(_row("thief") + "[data-cut=revoke]"))
