@@ -76,7 +76,21 @@ CALIBRATED: Final = Metric(
 )
 BACKLOG: Final = Metric("killcord_backlog_actions", "gauge", "Actions taken in but not yet scored.")
 POINTS: Final = Metric("killcord_points_live", "gauge", "Enforcement points that are alive.")
-READERS: Final = Metric("killcord_feed_readers", "gauge", "Readers of the live feed.")
+READERS: Final = Metric(
+    "killcord_feed_readers", "gauge", "Readers of the live feed, by how they read it.", ("transport",)
+)
+FEED_SENT: Final = Metric(
+    "killcord_feed_sent_total",
+    "counter",
+    "Messages that the feed's readers were sent since start: each counts once for each reader, also one of the past.",
+    ("transport",),
+)
+FEED_MISSED: Final = Metric(
+    "killcord_feed_missed_total",
+    "counter",
+    "Messages since start that a reader of the feed wanted but was too slow for; it is told which, and can fetch them.",
+    ("transport",),
+)
 DELIVERED: Final = Metric(
     "killcord_deliveries_sent_total",
     "counter",
@@ -234,6 +248,8 @@ ALL: Final = (
     BACKLOG,
     POINTS,
     READERS,
+    FEED_SENT,
+    FEED_MISSED,
     DELIVERED,
     DELIVERY_FAILURES,
     DELIVERY_LOST,

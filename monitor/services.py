@@ -119,7 +119,7 @@ class Services:
             metrics.CALIBRATED: status["calibrated"],
             metrics.BACKLOG: status["backlog"],
             metrics.POINTS: status["points_live"],
-            metrics.READERS: self.feed.readers,
+            **self.feed.traffic.metrics(),
             **self.deliveries.metrics(),
             metrics.PENDING: status["kills_pending"],
             metrics.PAUSED: status["kills_paused"],

@@ -21,8 +21,13 @@ SCARCE_INODES: Final = 10_000
 SLOW_SYNC_MS: Final = 20.0
 STUCK_SYNC_MS: Final = 200.0
 _PRIVATE: Final = (
-    "secret", "tokens.json", "access.json", "sessions.json", "daemon.key", "daemon.json", "dead-letters.ndjson",
-)  # fmt: skip
+    "secret",
+    "access.json",
+    "sessions.json",
+    "daemon.key",
+    "daemon.json",
+    "dead-letters.ndjson",
+)
 """Files that only their owner may read; those that are not there are none of this check's business."""
 
 

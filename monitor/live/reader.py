@@ -16,13 +16,16 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple, get_args
 
 from monitor.live.filters import EVERYTHING, Filter
 from monitor.live.frames import text_frame
 
 CHUNK_BYTES: Final = 64 * 1024
 """So much goes into one write: enough to spare system calls, little enough to stop when the connection is full."""
+
+Transport = Literal["websocket", "sse"]
+TRANSPORTS: Final[tuple[str, ...]] = get_args(Transport)
 
 
 class Message(NamedTuple):
@@ -73,11 +76,24 @@ class Reader:
         What it wants to see.
     principal
         Whose it is: all readers of one principal can be ended.
+    transport
+        How it reads: a websocket, or server-sent events.
     """
 
-    def __init__(self, capacity: int, wanted: Filter = EVERYTHING, principal: str = "") -> None:
+    def __init__(
+        self,
+        capacity: int,
+        wanted: Filter = EVERYTHING,
+        principal: str = "",
+        transport: Transport = "websocket",
+    ) -> None:
         self.wanted = wanted
         self.principal = principal
+        self.transport = transport
+        self.sent = 0
+        """How many messages were handed over to be sent."""
+        self.missed = 0
+        """How many messages that it wanted there was no room for."""
         self.position = 0
         self.ended: End | None = None
         self.wake = asyncio.Event()
@@ -109,6 +125,7 @@ class Reader:
         else:
             first = self._missed.from_seq if self._missed else message.seq
             self._missed = Missed(first, message.seq)
+            self.missed += 1
         self._decided = message.seq
 
     def pass_over(self, seq: int) -> None:
@@ -123,6 +140,7 @@ class Reader:
             if self._buffer:
                 message = self._buffer.popleft()
                 self.position = message.seq
+                self.sent += 1
                 yield message
             elif self._missed:
                 missed, self._missed = self._missed, None

@@ -38,7 +38,7 @@ async def get_events(request: Request) -> Response:
     resumed = sequence(request.headers, "last-event-id")
     if resumed is not None:  # a browser repeats the first query when it comes back, and adds where it was
         wish = Wish(resumed)
-    reader = Reader(daemon.feed.client_buffer, wanted(request.query_params), who.name)
+    reader = Reader(daemon.feed.client_buffer, wanted(request.query_params), who.name, "sse")
     return EventStream(request, Session(daemon.feed, reader, daemon.heartbeat), wish)
 
 

@@ -45,6 +45,7 @@ class PushedReader(Reader):
         elif len(batch.chunks) <= 1:
             for chunk in batch.chunks:
                 self.wire.write(chunk)
+            self.sent += len(batch.messages)
             self.start(batch.to_seq)
         else:  # as far as there is room: a big batch may fill the wire
             for message in batch.messages:

@@ -18,6 +18,7 @@ from monitor.live import feed as module
 from monitor.live.feed import Feed, now_text
 from monitor.live.reader import Message, Missed, Reader
 from monitor.live.stored import wire_text
+from monitor.metrics import FEED_MISSED, FEED_SENT, READERS, Metric
 from monitor.record.segments import SegmentedLog
 from tests.monitor.engines import until
 
@@ -167,6 +168,15 @@ async def test_a_slow_reader_slows_nobody(log: SegmentedLog) -> None:
         await publish(feed, 2, 20)
         assert await take(quick, 19) == list(range(2, 21))
         assert await take(slow, 2) == [2, Missed(3, 20)]
+        # Messages 1 to 20 went to the quick one, 1 and 2 to the slow one.
+        assert counted(feed) == {READERS: 2, FEED_SENT: 20 + 2, FEED_MISSED: 18}
+        await slow.aclose()  # type: ignore[attr-defined]
+        assert counted(feed) == {READERS: 1, FEED_SENT: 20 + 2, FEED_MISSED: 18}
+
+
+def counted(feed: Feed) -> dict[Metric, float]:
+    """What the feed counts of those who read it in any way."""
+    return {metric: sum(values.values()) for metric, values in feed.traffic.metrics().items()}
 
 
 async def test_a_reader_that_leaves_is_forgotten(log: SegmentedLog) -> None:
@@ -226,3 +236,4 @@ def test_a_reader_gets_every_number_as_a_message_or_as_missed(steps: list[str], 
     for item in reader.take():
         note(item)
     assert told == list(range(1, seq + 1))
+    assert reader.sent + reader.missed == seq

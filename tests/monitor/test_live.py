@@ -21,6 +21,7 @@ from monitor.config import parse_config
 from monitor.gate import open_gate
 from monitor.live.feed import now_text
 from monitor.live.reader import End, Reader
+from monitor.metrics import FEED_MISSED, FEED_SENT, READERS, Metric
 from monitor.state_dir import StateDir
 from monitor.web import live, pushed, wire
 from monitor.web.app import create_app
@@ -270,15 +271,19 @@ async def test_a_slow_reader_is_told_what_it_missed_and_can_fetch_exactly_that(s
             await served.publish([0], agent="b")
         last = served.feed.last_seq
         got: list[int] = []
+        fetched: list[int] = []
         while not got or got[-1] < last - 1:
             (message,) = await take(socket, 1)
             if message["type"] == "alert":
                 got.append(message["seq"])
             else:
                 missed = message["status"]["missed"]
-                got += await fetch(served, missed["from"], missed["to"], "agent:a")
+                fetched += (found := await fetch(served, missed["from"], missed["to"], "agent:a"))
+                got += found
     assert got == [seq for seq in range(1, last + 1) if seq % 21]
     await until(lambda: served.feed.readers == 0)
+    assert counted(served, FEED_MISSED)["websocket"] == len(fetched) > 0, "only what it wanted"
+    assert counted(served, FEED_SENT)["websocket"] == len(got) - len(fetched)
 
 
 async def fetch(served: Served, first: int | None, last: int, wanted: str) -> list[int]:
@@ -333,7 +338,7 @@ def _missed_count(message: dict[str, Any]) -> int:
 
 async def test_the_readers_of_one_principal_can_be_sent_away(served: Served) -> None:
     async with served.reading() as mine, served.reading(token="stop") as others:
-        await until(lambda: len(served.feed._readers) == 2)
+        await until(lambda: served.feed.readers == 2)
         served.feed.end_readers(End(1008, "the token was revoked"), principal="the-analyst")
         assert await end_of(mine) == Close(1008, "the token was revoked")
         await served.publish([1])
@@ -436,4 +441,29 @@ async def test_a_reader_counts_as_one_only_while_it_reads(served: Served) -> Non
     async with served.reading(), events(served) as stream:
         await anext(stream)
         await until(lambda: served.feed.readers == 2)
+        assert counted(served, READERS) == {"websocket": 1, "sse": 1}
     await until(lambda: served.feed.readers == 0)
+    assert counted(served, READERS) == {"websocket": 0, "sse": 0}
+
+
+async def test_what_is_sent_counts_once_for_each_reader_whether_past_or_live(served: Served) -> None:
+    await served.publish(range(1, 5))
+    async with (
+        served.reading("since=1") as past,
+        served.reading() as live,
+        events(served, "since=0") as stream,
+    ):
+        await take(past, 3)
+        await receive(live)
+        await until(lambda: served.feed.readers == 3)
+        await take_events(stream, 4)
+        await served.publish([5, 6])
+        await asyncio.gather(take(past, 2), take(live, 2), take_events(stream, 2))
+        assert counted(served, FEED_SENT) == {"websocket": 5 + 2, "sse": 6}
+    await until(lambda: served.feed.readers == 0)
+    assert counted(served, FEED_SENT) == {"websocket": 7, "sse": 6}
+    assert counted(served, FEED_MISSED) == {"websocket": 0, "sse": 0}
+
+
+def counted(served: Served, metric: Metric) -> dict[str, float]:
+    return {transport: value for (transport,), value in served.feed.traffic.metrics()[metric].items()}
