@@ -41,7 +41,7 @@ from monitor.kill.killer import Killer
 from monitor.kill.ledger import Ledger
 from monitor.kill.store import Store, open_store
 from monitor.kill.store_watch import following, look_after_store, start_in
-from monitor.listening import Listeners, Tls, listen
+from monitor.listening import Listeners, Tls, lift_file_limit, listen
 from monitor.live.feed import SHUTDOWN, Feed
 from monitor.live.messages import alert_message
 from monitor.live.shown import read_feed
@@ -68,10 +68,13 @@ class Options:
     owner: str = LOCAL_ID
     """What the record calls the owner of the state directory."""
     on_ready: Callable[[Address], None] = field(default=lambda address: None)
+    on_services: Callable[[Services], None] = field(default=lambda services: None)
+    """Told the parts before they are served; for who drives a daemon from within its own process."""
 
 
 def run(options: Options) -> None:
     """Run the daemon until SIGTERM or Ctrl-C. Raises `DaemonError` if it cannot start or go on."""
+    lift_file_limit()
     try:
         import uvloop
     except ImportError:  # not on every platform; only speed is lost
@@ -102,6 +105,7 @@ async def serve(options: Options) -> None:
         ):
             with _guardian(state, services, key_id) as guardian, following(services, guardian):
                 services.guardian = guardian
+                options.on_services(services)
                 await _serve_http(options, state, services, store, written(LOCAL_ID, local))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import ssl
@@ -44,6 +45,18 @@ class Listeners(NamedTuple):
     def sockets(self) -> list[socket.socket]:
         """All of them."""
         return [self.main, *([self.kill] if self.kill else [])]
+
+
+def lift_file_limit() -> None:
+    """Allow this process as many open files as the system lets it have: each reader, sensor and caller is one."""
+    try:
+        import resource
+    except ImportError:  # not on every platform
+        return
+    soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != most:
+        with contextlib.suppress(OSError, ValueError):  # some systems say "unlimited" and mean less
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def listen(server: Server, host: str | None, port: int | None) -> Listeners:

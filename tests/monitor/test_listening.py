@@ -217,3 +217,15 @@ def listen_on_any() -> Any:
     import socket
 
     return socket.create_server(("127.0.0.1", 0))
+
+
+def test_a_daemon_takes_as_many_files_as_it_may_have(tmp_path: Path) -> None:
+    """Started from a shell that gives a process 256, it can still serve a thousand readers."""
+    show = "import resource; from monitor.listening import lift_file_limit; resource.setrlimit(resource.RLIMIT_NOFILE, "
+    show += "(256, resource.getrlimit(resource.RLIMIT_NOFILE)[1])); lift_file_limit(); "
+    show += "print(resource.getrlimit(resource.RLIMIT_NOFILE))"
+    shown = subprocess.run(
+        [sys.executable, "-c", show], capture_output=True, text=True, timeout=60, check=True
+    )
+    soft, most = shown.stdout.strip("()\n").split(", ")
+    assert soft == most
