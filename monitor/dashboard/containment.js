@@ -5,10 +5,12 @@
  * Return the state of a change's containment.
  *
  * `epoch`: of the change, or null while unknown. `response`: the daemon's answer, or null while it is awaited.
- * `acks`: Map(epoch → Map(point's id or name → latency in ms)). `expected`: the points that were live when it was sent.
+ * `acks`: Map(epoch → Map(point's id or name → latency in ms)). `expected`: the points that were live when it was
+ * sent.
  *
  * Returns {confirmed, total, missing: [label], isContained, points: [{name, label, state, latencyMs}]} with
- * state "confirmed", "waiting" or "missing" (also: heard it, but checks otherwise); missing points come first; `name` is the shortest that is not ambiguous.
+ * state "confirmed", "waiting" or "missing" (also: heard it, but checks otherwise); missing points come first; `name` is
+ * the shortest that is not ambiguous.
  */
 export function containment({ epoch, response, acks, expected }) {
   const heard = epoch === null ? new Map() : heardSince(epoch, acks);

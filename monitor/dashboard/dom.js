@@ -33,6 +33,23 @@ export function svg(tag, attrs = {}, ...children) {
   return node;
 }
 
+/** Return a link to a place of this page. `hash` begins with `#/`, so it can lead nowhere else and run nothing. */
+export function link(hash, props = {}, ...children) {
+  if (!hash.startsWith("#/")) throw new Error(`not a place of this page: ${hash}`);
+  const node = el("a", props, ...children);
+  node.href = hash;
+  return node;
+}
+
+/** Return a link to another origin; anything but http(s) is refused. The address is the daemon's own configuration. */
+export function linkOutside(address, props = {}, ...children) {
+  const url = new URL(address);
+  if (!["http:", "https:"].includes(url.protocol)) throw new Error(`not an address of a page: ${address}`);
+  const node = el("a", { ...props, rel: "noreferrer" }, ...children);
+  node.href = url.href;
+  return node;
+}
+
 /** Set, or with null/false remove, an attribute; does nothing when it is unchanged. */
 export function setAttr(node, name, value) {
   if (UNSAFE.test(name)) throw new Error(`attribute ${name} is not allowed here`);

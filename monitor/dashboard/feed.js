@@ -1,6 +1,5 @@
-// The websocket: connect, resume with `since`, notice silence, come back with back-off. It knows no message but `seq`.
-
-import { token } from "./session.js";
+// One websocket of the feed: connect, resume with `since`, notice silence, come back with back-off. It knows no
+// message but `seq`.
 
 const FIRST_RETRY_MS = 500;
 const LAST_RETRY_MS = 15_000;
@@ -10,47 +9,66 @@ const SILENCE_MS = 6_000;
 /**
  * One feed connection that keeps itself alive.
  *
- * `onMessage(message)` gets each decoded message. `onState(state, retryAtMs)` gets "connecting", "live" or "retrying".
- * `onRefused()` is called when the daemon closed the door before it was open: perhaps the token is wrong.
+ * `onMessage(message)` gets each decoded message. `onState(state, retryAtMs)` gets "idle", "connecting", "live" or
+ * "retrying". `onRefused()` is called when the daemon closed the door before it was open: perhaps the session has ended.
  */
 export class Feed {
+  state = "idle";
+  retryAtMs = null;
+  /** The last number that was seen, or null: everything up to it is here, or was left out by the filter. */
+  seq = null;
+
   #socket = null;
   #timer = 0;
   #watchdog = 0;
   #failures = 0;
-  #seq = null;
 
-  constructor({ onMessage, onState, onRefused }) {
+  constructor({ filter, hasSnapshot = false, onMessage, onState, onRefused = () => {} }) {
+    this.filter = filter;
+    this.hasSnapshot = hasSnapshot;
     this.onMessage = onMessage;
     this.onState = onState;
     this.onRefused = onRefused;
   }
 
-  /** Connect now; also cuts short a wait for the next attempt. */
+  /** Connect now, after the last number that was seen; also cuts short a wait for the next attempt. */
   start() {
-    this.stop();
-    this.onState("connecting", null);
-    const url = new URL("/v1/feed", location.href);
-    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-    if (this.#seq !== null) url.searchParams.set("since", String(this.#seq));
-    const socket = new WebSocket(url, ["killcord.v1", `bearer.${token()}`]);
+    this.#drop();
+    this.#is("connecting", null);
+    const socket = new WebSocket(this.#url(), ["killcord.v1"]);
     this.#socket = socket;
     let wasOpen = false;
     socket.onopen = () => {
+      if (this.#socket !== socket) return;
       wasOpen = true;
       this.#failures = 0;
-      this.onState("live", null);
+      this.#is("live", null);
     };
-    socket.onmessage = (event) => this.#receive(event.data);
+    socket.onmessage = (event) => this.#socket === socket && this.#receive(event.data);
     socket.onclose = () => {
+      if (this.#socket !== socket) return;
       if (!wasOpen) this.onRefused();
-      if (this.#socket === socket) this.#retryLater();
+      this.#retryLater();
     };
     this.#listenForSilence();
   }
 
   /** Close for good; `start` begins again where it stopped. */
   stop() {
+    this.#drop();
+    this.#is("idle", null);
+  }
+
+  #url() {
+    const url = new URL("/v1/feed", location.href);
+    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+    url.searchParams.set("filter", this.filter);
+    if (this.seq !== null) url.searchParams.set("since", String(this.seq));
+    else if (this.hasSnapshot) url.searchParams.set("snapshot", "1");
+    return url;
+  }
+
+  #drop() {
     clearTimeout(this.#timer);
     clearTimeout(this.#watchdog);
     const socket = this.#socket;
@@ -58,9 +76,10 @@ export class Feed {
     socket?.close();
   }
 
-  /** Forget the position: the next start gets new messages only. */
-  rewind() {
-    this.#seq = null;
+  #is(state, retryAtMs) {
+    this.state = state;
+    this.retryAtMs = retryAtMs;
+    this.onState(state, retryAtMs);
   }
 
   #receive(data) {
@@ -72,30 +91,25 @@ export class Feed {
       return; // one broken message must not take the others with it
     }
     if (message === null || typeof message !== "object") return;
-    // A status says how far the feed is, not how far we are: it may overtake messages that still wait for us, so it is
-    // a position only while we have none. The newest, not the highest: a new log counts from the start again.
-    if (Number.isSafeInteger(message.seq) && (message.type !== "status" || this.#seq === null))
-      this.#seq = message.seq;
+    // Also a status': its number is one to resume from. The newest, not the highest: a new log counts from the start.
+    if (Number.isSafeInteger(message.seq)) this.seq = message.seq;
     this.onMessage(message);
   }
 
   #listenForSilence() {
     clearTimeout(this.#watchdog);
     this.#watchdog = setTimeout(() => {
-      const socket = this.#socket;
-      this.#socket = null;
-      socket?.close();
+      this.#drop();
       this.#retryLater();
     }, SILENCE_MS);
   }
 
   #retryLater() {
-    clearTimeout(this.#timer);
-    clearTimeout(this.#watchdog);
+    this.#drop();
     const ceiling = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** this.#failures);
     this.#failures += 1;
     const wait = ceiling * (0.5 + Math.random() / 2); // jitter: a hundred screens must not come back in one beat
-    this.onState("retrying", Date.now() + wait);
     this.#timer = setTimeout(() => this.start(), wait);
+    this.#is("retrying", Date.now() + wait);
   }
 }

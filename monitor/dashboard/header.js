@@ -1,7 +1,7 @@
 // The top line and the banners: is what I see alive, is the fleet covered, may the machine kill?
 
 import { byId, el, setAttr, setText, show } from "./dom.js";
-import { clock, count, plain, rate } from "./format.js";
+import { clock, count, plain, plural, rate } from "./format.js";
 import { icon } from "./icons.js";
 
 const CONNECTION = {
@@ -22,17 +22,20 @@ function readyWords({ kill_ready: isReady, last_drill: drill }) {
   return isReady ? `${(drill?.max_ms ?? 0).toFixed(1)} ms` : "not shown";
 }
 
-/** Draws the header from a store; `retry` connects at once. */
+/** Draws the header and the banners. */
 export class Header {
   #stats = new Map();
   #banners = new Map();
 
-  constructor(store, retry) {
+  constructor(ctx) {
+    const { store } = ctx;
+    this.ctx = ctx;
     this.store = store;
-    this.retry = retry;
+    setText(byId("who-name"), plain(ctx.me.name, 60));
+    setText(byId("who-role"), plain(ctx.me.role, 30));
     store.watch(["connection"], () => this.#connection());
     store.watch(["connection", "status", "points", "revocations"], () => this.#drawStats());
-    store.watch(["connection", "status"], () => this.#drawBanners());
+    store.watch(["connection", "status", "missed"], () => this.#drawBanners());
     setInterval(() => store.connection.state === "retrying" && this.#connection(), 500); // the count-down
   }
 
@@ -113,13 +116,7 @@ export class Header {
         `A kill may not be enforced everywhere: ${plain(status.kill_ready_why, 300) || "the last drill failed"}.`,
       "bad",
     );
-    this.#banner(
-      "missed",
-      missed &&
-        `This page was too slow and missed messages ${count(missed.from)} to ${count(missed.to)}. The lists were fetched anew.`,
-      "watch",
-      "Understood",
-    );
+    this.#banner("missed", missed && missedWords(missed), "watch", "Fetch them");
   }
 
   #banner(key, text, tone, button = null) {
@@ -147,10 +144,19 @@ export class Header {
     if (text) setText(node.children[1], text);
   }
 
-  #answer(key) {
-    if (key === "lost") this.retry();
-    if (key !== "missed") return;
-    this.store.missed = null;
-    this.store.touch("status");
+  async #answer(key) {
+    const { live, tell } = this.ctx;
+    if (key === "lost") return live.start();
+    try {
+      const found = await live.fetchMissed();
+      tell(`${plural(found, "alert")} fetched.`);
+    } catch (error) {
+      tell(`They could not be fetched: ${plain(error.message)}.`, "bad");
+    }
   }
+}
+
+function missedWords({ from, to }) {
+  const n = to - from + 1;
+  return `This page was too slow: you missed up to ${plural(n, "message")} (${from} to ${to}). The list is up to date.`;
 }

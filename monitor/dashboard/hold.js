@@ -3,8 +3,12 @@
 
 const HOLD_MS = 4_000;
 
-/** Return `isHeld()` for a list; `release` is called when the hold is over. */
-export function holder(list, release) {
+/**
+ * Return `isHeld()` for a list; `release` is called when the hold is over. `beside`: nodes over the list that belong to
+ * it; going there does not leave it.
+ */
+export function holder(list, release, beside = []) {
+  const nodes = [list, ...beside];
   let untilMs = 0;
   let timer = 0;
   const extend = (event) => {
@@ -13,11 +17,15 @@ export function holder(list, release) {
     clearTimeout(timer);
     timer = setTimeout(release, HOLD_MS + 20);
   };
-  for (const kind of ["pointermove", "pointerdown", "keydown", "focusin"])
-    list.addEventListener(kind, extend, { passive: true });
-  list.addEventListener("pointerleave", () => {
+  const leave = ({ relatedTarget: to }) => {
+    if (nodes.some((node) => node.contains(to))) return;
     untilMs = 0;
     release();
-  });
+  };
+  for (const node of nodes) {
+    for (const kind of ["pointermove", "pointerdown", "keydown", "focusin"])
+      node.addEventListener(kind, extend, { passive: true });
+    node.addEventListener("pointerleave", leave);
+  }
   return () => Date.now() < untilMs;
 }

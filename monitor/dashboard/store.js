@@ -1,28 +1,34 @@
 // What the page knows. Everything is bounded; views subscribe to topics and are called at most once a beat.
 
-// Security limit: alerts kept, and so shown. Older ones are in the daemon.
-export const ALERTS_MAX = 500;
+import { laterOf, newestFirst, signalOf, withAlert, withChange } from "./groups.js";
+
+// Security limits. Groups kept: the newest, and besides those that are on the screen (at most as many).
+export const GROUPS_MAX = 500;
 const TRANSITIONS_MAX = 200;
 const EPOCHS_MAX = 64;
-const BEAT_MS = 50;
+const UNKNOWN_MAX = 200;
+const MUTES_MAX = 10_000;
+const BEAT_MS = 80;
 
-/** The page's state. Topics: connection, status, alerts, agents, revocations, points, acks, view. */
+/** The page's state. Topics: connection, status, alerts, agents, revocations, points, acks, mutes, missed. */
 export class Store {
   connection = { state: "connecting", sinceMs: Date.now(), retryAtMs: null };
   status = null;
   agents = new Map(); // agent_id → agent
-  alerts = []; // newest first
-  alertsDropped = 0; // beyond ALERTS_MAX since the page was opened
+  groups = new Map(); // id → group of alerts, in no order; see groups.js
+  next = null; // the cursor behind the oldest group that was fetched, null when there is none
+  isListed = false; // the list for the filter in force has been fetched
+  pinned = new Set(); // ids of groups that must stay: somebody looks at them
+  unknown = new Set(); // ids of groups that changed and that we do not hold, or not in full
+  mutes = new Map(); // id → mute in force
   revocations = new Map(); // target → record
   points = []; // enforcement points
   transitions = []; // newest last
   acks = new Map(); // epoch → Map(point, by id or by name → latency in ms)
-  missed = null; // {from, to} that the daemon told us we missed
-  onlyAgent = null; // alerts of this agent only
-  alertCount = 0; // alerts that came by the feed
+  missed = null; // {count, from, to} of alerts that the daemon told us we missed
+  alertCount = 0; // new alerts that came by the feed
   transitionCount = 0; // transitions that came by the feed
 
-  #ids = new Set();
   #views = [];
   #dirty = new Set();
   #timer = 0;
@@ -48,40 +54,114 @@ export class Store {
 
   /** Apply one message of the feed. */
   receive(message) {
-    if (message.type === "alert") this.#alert(message.alert);
+    if (message.type === "alert") this.#alert(message);
+    else if (message.type === "alert_change") this.#change(message.alert_change);
+    else if (message.type === "mute") this.#mute(message.mute);
     else if (message.type === "transition") this.#transition(message.transition);
     else if (message.type === "acknowledgement") this.#acknowledge(message.acknowledgement);
     else if (message.type === "status") this.#status(message.status ?? {});
   }
 
+  // -- groups of alerts ---------------------------------------------------------------------------------------------
+
   /**
-   * Merge a list fetched from the daemon, newest first. `during`: how many alerts the feed brought while it was being
-   * fetched: those that it lacks are newer than it, all others that it lacks are older. Order is order of arrival, not
-   * of time stamps: an alert about a late action must not slip in where nobody looks.
+   * Replace the groups by a fetched list. What somebody looks at stays, even if it is not in the list, unless the list is
+   * another filter's. What was heard of a group while the list was on its way is not lost.
    */
-  mergeAlerts(list, during) {
-    const fetched = list.filter((alert) => alert?.id);
-    const ids = new Set(fetched.map((alert) => alert.id));
-    const isMissing = (alert) => !ids.has(alert.id);
-    this.#keep([
-      ...this.alerts.slice(0, during).filter(isMissing),
-      ...fetched,
-      ...this.alerts.slice(during).filter(isMissing),
-    ]);
-  }
-
-  #alert(alert) {
-    if (!alert?.id || this.#ids.has(alert.id)) return;
-    this.alertCount += 1;
-    this.#keep([alert, ...this.alerts]);
-  }
-
-  #keep(alerts) {
-    this.alertsDropped += Math.max(0, alerts.length - ALERTS_MAX);
-    this.alerts = alerts.slice(0, ALERTS_MAX);
-    this.#ids = new Set(this.alerts.map((alert) => alert.id));
+  setGroups(list, next, { isOther = false } = {}) {
+    const kept = new Map(isOther ? [] : [...this.groups].filter(([id]) => this.pinned.has(id)));
+    for (const group of list) kept.set(group.id, laterOf(this.groups.get(group.id), group));
+    this.groups = kept;
+    this.next = next;
+    this.isListed = true;
+    if (isOther) this.setMissed(null);
     this.touch("alerts");
   }
+
+  /** Add fetched groups to those that are held. */
+  addGroups(list) {
+    for (const group of list) {
+      this.groups.set(group.id, laterOf(this.groups.get(group.id), group));
+      this.unknown.delete(group.id);
+    }
+    this.touch("alerts");
+  }
+
+  /** Return the groups, newest first. */
+  sortedGroups() {
+    return [...this.groups.values()].sort(newestFirst);
+  }
+
+  #alert(message) {
+    if (!message.alert?.id) return;
+    const id = message.group?.id ?? message.alert.id;
+    const known = this.groups.get(id);
+    const group = withAlert(known, message);
+    if (group === known) return;
+    this.alertCount += 1;
+    this.groups.set(id, group);
+    if (group.isPartial) this.#note(id);
+    if (this.groups.size > GROUPS_MAX + this.pinned.size + GROUPS_MAX / 2) this.#trim();
+    this.touch("alerts");
+  }
+
+  // Now and then, not with each alert: sorting is the dear part.
+  #trim() {
+    const sorted = this.sortedGroups();
+    for (const { id } of sorted.slice(GROUPS_MAX)) if (!this.pinned.has(id)) this.groups.delete(id);
+    this.next = null; // what lies behind the oldest is not known any more; a new list says it
+  }
+
+  #change(change) {
+    const known = this.groups.get(change?.id);
+    if (known) this.groups.set(known.id, withChange(known, change));
+    else if (change?.id) this.#note(change.id);
+    this.touch("alerts");
+  }
+
+  #note(id) {
+    if (this.unknown.size < UNKNOWN_MAX) this.unknown.add(id);
+  }
+
+  // -- mutes --------------------------------------------------------------------------------------------------------
+
+  /** Replace the mutes in force. */
+  setMutes(mutes) {
+    this.mutes = new Map(mutes.slice(0, MUTES_MAX).map((mute) => [mute.id, mute]));
+    this.touch("mutes", "alerts");
+  }
+
+  /** Drop mutes that have ended; true when there were any. */
+  endMutes(nowMs) {
+    const ended = [...this.mutes.values()].filter((mute) => mute.until * 1000 <= nowMs);
+    for (const mute of ended) this.#unmute(mute);
+    if (ended.length) this.touch("mutes", "alerts");
+    return ended.length > 0;
+  }
+
+  #mute(mute) {
+    if (!mute?.id) return;
+    if (mute.change === "lifted") {
+      this.#unmute(mute);
+    } else if (this.mutes.size < MUTES_MAX) {
+      this.mutes.set(mute.id, mute);
+      this.#markGroups(mute, mute.id);
+    }
+    this.touch("mutes", "alerts");
+  }
+
+  #unmute(mute) {
+    this.mutes.delete(mute.id);
+    this.#markGroups(mute, null);
+  }
+
+  #markGroups({ agent_id: agentId, signal }, mutedBy) {
+    for (const [id, group] of this.groups)
+      if (group.alert?.agent_id === agentId && signalOf(group) === signal)
+        this.groups.set(id, { ...group, muted_by: mutedBy });
+  }
+
+  // -- agents and what is cut off -----------------------------------------------------------------------------------
 
   /** Replace the agents. */
   setAgents(agents) {
@@ -96,33 +176,12 @@ export class Store {
     this.touch("revocations", "points");
   }
 
-  /** Forget everything that was read with a token. */
-  clear() {
-    this.status = null;
-    this.missed = null;
-    this.onlyAgent = null;
-    this.alerts = [];
-    this.alertsDropped = 0;
-    this.#ids.clear();
-    this.acks.clear();
-    this.transitions = [];
-    this.touch("status", "alerts", "acks", "view");
-    this.setAgents([]);
-    this.setRevocations([], []);
-  }
-
   /** Note the state of the connection. */
   setConnection(state, retryAtMs) {
     const wasLive = this.connection.state === "live";
     const sinceMs = (state === "live") === wasLive ? this.connection.sinceMs : Date.now();
     this.connection = { state, retryAtMs, sinceMs };
     this.touch("connection");
-  }
-
-  /** Show the alerts of one agent only; null shows all. */
-  showOnly(agentId) {
-    this.onlyAgent = agentId;
-    this.touch("view");
   }
 
   /** Return the revocation that stops this agent, or null: its own, its version's, or the fleet's. */
@@ -133,6 +192,13 @@ export class Store {
       this.revocations.get("fleet") ??
       null
     );
+  }
+
+  /** Note that alerts of these numbers were left out because this page was too slow; null: they are seen to. */
+  setMissed(span) {
+    if (span === null) this.missed = null;
+    else this.missed = { from: Math.min(span.from, this.missed?.from ?? Infinity), to: span.to };
+    this.touch("missed");
   }
 
   #transition(transition) {
@@ -155,8 +221,8 @@ export class Store {
   }
 
   #status(status) {
-    if (status.missed) this.missed = status.missed;
-    else this.status = status;
+    if (status.missed || status.reset) return; // the connection sees to those
+    this.status = status;
     this.touch("status");
   }
 }

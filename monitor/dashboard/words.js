@@ -1,6 +1,6 @@
 // What the daemon's words look like: severity, level, response and risk, each with an icon, a tone and plain English.
 
-import { clock, plain } from "./format.js";
+import { clock, count, plain } from "./format.js";
 
 const SEVERITY = {
   critical: { icon: "critical", tone: "critical", text: "Critical" },
@@ -72,4 +72,11 @@ export function riskWords(risk) {
   if (risk >= 6) return { tone: "critical", text: "very strange" };
   if (risk >= 4) return { tone: "high", text: "strange" };
   return risk >= 2.5 ? { tone: "medium", text: "unusual" } : { tone: "calm", text: "usual" };
+}
+
+/** Return {icon, tone, text} for what an agent's model knows. */
+export function modelWords({ state, seen, needed }) {
+  if (state === "calibrated") return { icon: "check", tone: "calm", text: "Calibrated" };
+  const progress = Number.isFinite(needed) ? ` ${count(Math.min(seen, needed))}/${count(needed)}` : "";
+  return { icon: "learn", tone: "watch", text: `${state === "recalibrating" ? "Relearning" : "Learning"}${progress}` };
 }
