@@ -64,8 +64,8 @@ class RunningDaemon:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def start(self) -> None:
-        command = [sys.executable, "-m", "monitor.cli", "up", "--state", str(self.state), "--port", "0"]
+    def start(self, port: int = 0) -> None:
+        command = [sys.executable, "-m", "monitor.cli", "up", "--state", str(self.state), "--port", str(port)]
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, "--config", str(self._config), *self._redis], stdout=subprocess.PIPE, stderr=log

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,7 @@ import pytest
 from monitor.access.oidc import LOGIN_TIMEOUT_S, Attempts, check_claims, person
 from monitor.errors import AccessError
 from tests.monitor.daemons import FAST_CONFIG, RunningDaemon
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # the provider's own libraries, on import
-    import oidc_provider_mock
-    from oidc_provider_mock._server import _threaded_server
+from tests.monitor.providers import provider_of, serve
 
 # The provider runs in a thread of this process, and its libraries speak of their own future.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -142,8 +137,7 @@ def test_the_first_entry_that_applies_decides() -> None:
 class World:
     """A provider, and a daemon that sends its people there. `lie` changes what a browser asks of the provider."""
 
-    def __init__(self, state: Path, provider_app: Any, port: int, issuer: str) -> None:
-        self.app, self.issuer = provider_app, issuer
+    def __init__(self, state: Path, issuer: str) -> None:
         config = FAST_CONFIG + (
             f'[oidc]\nissuer = "{issuer}"\nclient_id = "killcord"\nclient_secret_file = "{state}.secret"\n'
             'roles = { soc = "analyst", sre = "on-call" }\n'
@@ -174,11 +168,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    users = (
-        oidc_provider_mock.User(sub="ana", claims={"email": "ana@example.com", "groups": ["soc"]}),
-        oidc_provider_mock.User(sub="nobody", claims={"email": "nobody@example.com", "groups": ["sales"]}),
-    )
-    provider = oidc_provider_mock.app(user_claims=users)
+    provider = provider_of({"ana": ["soc"], "nobody": ["sales"]})
     listened: list[dict[str, list[str]]] = []
 
     def listening(environ: dict[str, Any], start: Any) -> Any:
@@ -193,9 +183,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             )
         return provider(environ, start)
 
-    with _threaded_server(listening) as server:  # type: ignore[arg-type]
-        issuer = f"http://localhost:{server.server_port}"
-        world = World(tmp_path_factory.mktemp("oidc") / "state", provider, server.server_port, issuer)
+    with serve(listening) as issuer:
+        world = World(tmp_path_factory.mktemp("oidc") / "state", issuer)
         world.token_requests = listened
         with world.daemon:
             yield world
@@ -304,10 +293,7 @@ def test_an_answer_that_has_expired_is_refused(tmp_path: Path) -> None:
     """The provider's tokens end before they begin to hold, by more than clocks may differ."""
     from datetime import timedelta
 
-    provider = oidc_provider_mock.app(access_token_max_age=timedelta(seconds=-120))
-    with _threaded_server(provider) as server:
-        world = World(
-            tmp_path / "state", provider, server.server_port, f"http://localhost:{server.server_port}"
-        )
+    with serve(provider_of({"ana": ["soc"]}, access_token_max_age=timedelta(seconds=-120))) as issuer:
+        world = World(tmp_path / "state", issuer)
         with world.daemon, world.browser() as browser:
             refused(world, browser, world.authorize(browser, "ana"), "has expired")
