@@ -28,7 +28,7 @@ import numpy as np
 from benchmarks.machine import describe
 from benchmarks.score import RIVER_ACTIONS, River, per_s, stream
 from detectors import Bank, Features, Hasher, Settings
-from monitor.record.spill import SpillFile
+from monitor.log.spill import SpillFile
 
 AGENTS = 100_000
 MOST_AGENTS = 4_000_000

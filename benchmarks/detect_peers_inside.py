@@ -149,7 +149,7 @@ class Theaios:
             user=seen["principal"],
         )
         started_s = time.thread_time()
-        monitor.record(event)
+        monitor.log(event)
         self.cpu_s += time.thread_time() - started_s
 
     def _largest_z(self, monitor: Any, agent: str) -> float:

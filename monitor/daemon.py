@@ -45,7 +45,7 @@ from monitor.listening import Listeners, Tls, lift_file_limit, listen
 from monitor.live.feed import SHUTDOWN, Feed
 from monitor.live.messages import alert_message
 from monitor.live.shown import read_feed
-from monitor.record.segments import SegmentedLog
+from monitor.log.segments import SegmentedLog
 from monitor.services import Services
 from monitor.state_dir import Address, StateDir
 from monitor.web.app import create_app

@@ -19,7 +19,7 @@ from monitor.access.token_file import FollowedTokens, TokenFile
 from monitor.access.tokens import Tokens
 from monitor.config import Config
 from monitor.errors import LogError
-from monitor.record.audit import AuditTrail, Entry
+from monitor.log.audit import AuditTrail, Entry
 from monitor.state_dir import StateDir
 
 log = logging.getLogger("killcord.access")

@@ -24,8 +24,8 @@ from monitor.config import Config, load_config
 from monitor.core.backtest import Policy, Report, backtest
 from monitor.errors import ConfigError, HistoryError
 from monitor.intake.recorded_history import RecordedHistory
-from monitor.record.entries import Actions, Entry
-from monitor.record.history import read_history
+from monitor.log.entries import Actions, Entry
+from monitor.log.history import read_history
 
 PROGRESS_S = 1.0
 DEFAULT = "the default configuration"

@@ -15,7 +15,7 @@ from monitor.access.tokens import MAX_NAME_CHARS, Token, make_token
 from monitor.cli.asking import clock_time, shown
 from monitor.cli.durations import duration_s
 from monitor.errors import AccessError, ConfigError
-from monitor.record.audit import Entry, Inbox
+from monitor.log.audit import Entry, Inbox
 from monitor.state_dir import StateDir
 
 

@@ -32,7 +32,7 @@ from monitor.core.minutes import HistoryFacts, Minute, Minutes, Step
 from monitor.core.pipeline import Pipeline, RevocationRequest
 from monitor.core.stops import Stops
 from monitor.core.tally import Tally, Totals
-from monitor.record.entries import Entry, Judgement
+from monitor.log.entries import Entry, Judgement
 
 MAX_WHYS = 16
 """Kinds of reasons for which kills were held back that are told apart."""

@@ -18,7 +18,7 @@ from killswitch import Change
 from killswitch.storage.codec import decode_change
 from monitor.core.stops import is_automatic
 from monitor.intake.observation import Observation
-from monitor.record.entries import Actions, Entry, Judgement, Transition
+from monitor.log.entries import Actions, Entry, Judgement, Transition
 
 MINUTE_S = 60.0
 DAY_S = 86_400.0

@@ -10,7 +10,7 @@ from monitor.config import Response
 from monitor.core.findings import Counted, Finding, Findings
 from monitor.core.minutes import DAY_S
 from monitor.intake.observation import Observation
-from monitor.record.entries import Judgement
+from monitor.log.entries import Judgement
 
 MAX_AGENTS = 200_000
 """Security limit: agents that are told apart; all others are counted under one name."""

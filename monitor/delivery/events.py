@@ -12,7 +12,7 @@ import msgspec
 
 from monitor.live.filters import Filter
 from monitor.live.stored import wire_text
-from monitor.record.segments import Frame
+from monitor.log.segments import Frame
 
 DELIVERED: Final = frozenset({"alert", "alert_change"})
 _TYPE = re.compile(rb'"type":"(?:alert|alert_change)"')

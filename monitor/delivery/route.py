@@ -33,8 +33,8 @@ from monitor.errors import DaemonError, DeliveryDelayed, DeliveryRefused, LogErr
 from monitor.live.feed import Feed, now_text
 from monitor.live.filters import parse_filter
 from monitor.live.stored import wire_text
-from monitor.record.segments import Frame, segment_starts
-from monitor.record.tail import LogTail
+from monitor.log.segments import Frame, segment_starts
+from monitor.log.tail import LogTail
 
 log = logging.getLogger("killcord.delivery")
 

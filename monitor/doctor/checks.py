@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from monitor.doctor import access, configuration, kills, places, process, records, runtime, store
+from monitor.doctor import access, configuration, kills, logs, places, process, runtime, store
 from monitor.doctor.finding import Check
 
 CHECKS: Final = (
@@ -32,11 +32,11 @@ CHECKS: Final = (
     Check("config-values", "Is a value dangerous?", configuration.dangerous_values),
     Check("tokens", "Can sensors and people get in?", access.tokens),
     Check("certificate", "Is the certificate valid?", access.certificate),
-    Check("action-log", "Is the action log whole?", records.action_log),
-    Check("feed-log", "Is the feed's log whole?", records.feed_log),
-    Check("audit-log", "Is the audit trail whole?", records.audit_log),
-    Check("checkpoint", "Does the next start go on from the models?", records.checkpoint),
-    Check("dead-letters", "Are actions refused?", records.dead_letters),
+    Check("action-log", "Is the action log whole?", logs.action_log),
+    Check("feed-log", "Is the feed's log whole?", logs.feed_log),
+    Check("audit-log", "Is the audit trail whole?", logs.audit_log),
+    Check("checkpoint", "Does the next start go on from the models?", logs.checkpoint),
+    Check("dead-letters", "Are actions refused?", logs.dead_letters),
     Check("packages", "Is everything installed?", runtime.packages),
     Check("kernels", "Are the models compiled?", runtime.kernels),
 )

@@ -30,13 +30,13 @@ from monitor.errors import LogError
 from monitor.intake.observation import Observation, plain
 from monitor.intake.seen_ids import SeenIds
 from monitor.live.messages import alert_message, transition_message
+from monitor.log import entries
+from monitor.log.checkpoint import FOREIGN, Checkpoint, read_any_checkpoint, write_checkpoint
+from monitor.log.entries import Actions, Entry, Judgement, Transition, Withdrawal
+from monitor.log.group_commit import GroupCommit
+from monitor.log.segments import Frame, Record, SegmentedLog
+from monitor.log.spill import SpillFile
 from monitor.metrics import LAG_BOUNDS_S, Histogram
-from monitor.record import entries
-from monitor.record.checkpoint import FOREIGN, Checkpoint, read_any_checkpoint, write_checkpoint
-from monitor.record.entries import Actions, Entry, Judgement, Transition, Withdrawal
-from monitor.record.group_commit import GroupCommit
-from monitor.record.segments import Frame, Record, SegmentedLog
-from monitor.record.spill import SpillFile
 from monitor.state_dir import StateDir
 
 log = logging.getLogger("killcord.engine")

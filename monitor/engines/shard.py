@@ -29,7 +29,7 @@ from monitor.intake.dead_letters import DeadLetter, DeadLetters
 from monitor.intake.observation import Observation, Observer
 from monitor.intake.seen_ids import SeenIds
 from monitor.kill.killer import BY
-from monitor.record.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from monitor.log.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from monitor.state_dir import StateDir
 
 

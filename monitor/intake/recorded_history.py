@@ -13,7 +13,7 @@ from monitor.intake.action import action_from_fields
 from monitor.intake.observation import Observation, Observer
 from monitor.intake.recordings import find_recording, read_recording
 from monitor.intake.seen_ids import SeenIds
-from monitor.record.entries import Actions
+from monitor.log.entries import Actions
 
 CHUNK = 1000
 NAMED_REFUSALS = 5

@@ -36,8 +36,8 @@ from monitor.live.filters import EVERYTHING, Filter
 from monitor.live.reader import Batch, End, Message, Missed, Reader
 from monitor.live.stored import Page, content, kind_of, next_piece, page_of, stored_messages, wire_text
 from monitor.live.traffic import Traffic
-from monitor.record.group_commit import GroupCommit
-from monitor.record.segments import Record, SegmentedLog
+from monitor.log.group_commit import GroupCommit
+from monitor.log.segments import Record, SegmentedLog
 
 log = logging.getLogger("killcord.feed")
 

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from monitor.record.segments import Frame, read_log, segment_starts
+from monitor.log.segments import Frame, read_log, segment_starts
 
 MAX_SEGMENTS: Final = 4
 """Security limit: one page reads no more segments of the log than this; its cursor leads on from there."""

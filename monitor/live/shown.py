@@ -5,7 +5,7 @@ from __future__ import annotations
 from monitor.alerts.keeper import Keeper
 from monitor.alerts.logged import decode_alert
 from monitor.engines.embedded import Shown
-from monitor.record.segments import SegmentedLog
+from monitor.log.segments import SegmentedLog
 
 
 def read_feed(feed_log: SegmentedLog, keeper: Keeper) -> Shown:

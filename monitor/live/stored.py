@@ -9,7 +9,7 @@ import msgspec
 
 from monitor.live.filters import Filter
 from monitor.live.reader import Message
-from monitor.record.segments import SegmentedLog
+from monitor.log.segments import SegmentedLog
 
 PIECE: Final = 500
 """So many messages are looked at in one go; nobody waits for more of another reader's past."""

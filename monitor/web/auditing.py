@@ -17,7 +17,7 @@ from starlette.requests import HTTPConnection, Request
 
 from monitor.access.roles import Principal
 from monitor.errors import LogError
-from monitor.record.audit import Entry, Outcome
+from monitor.log.audit import Entry, Outcome
 from monitor.web.authentication import address_of, gate_of
 from monitor.web.responses import Problem, read_body
 

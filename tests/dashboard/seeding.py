@@ -10,7 +10,7 @@ from typing import Any
 from monitor.core.alerts import ReasonText
 from monitor.live.message_types import GroupRef
 from monitor.live.messages import alert_message
-from monitor.record.segments import Record, SegmentedLog
+from monitor.log.segments import Record, SegmentedLog
 from tests.monitor.alerts import alert
 
 SEVERITIES = ("low", "medium", "high", "critical")

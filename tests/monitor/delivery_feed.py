@@ -13,7 +13,7 @@ from monitor.delivery.deliveries import Deliveries, open_routes
 from monitor.delivery.routes import Delivery, RouteConfig
 from monitor.delivery.sinks import open_sinks
 from monitor.live.feed import Feed
-from monitor.record.segments import SegmentedLog
+from monitor.log.segments import SegmentedLog
 
 TS = "2026-11-23T21:00:00.000Z"
 KEY = "whsec_" + "c2VjcmV0IGtleSBvZiB0aGlydHktdHdvIGJ5dGVzIQ=="

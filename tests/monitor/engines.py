@@ -21,9 +21,9 @@ from monitor.intake.observation import Observation
 from monitor.live.feed import Feed
 from monitor.live.shown import read_feed
 from monitor.live.stored import stored_messages
-from monitor.record import entries
-from monitor.record.entries import Actions, Judgement, Transition, Withdrawal
-from monitor.record.segments import SegmentedLog
+from monitor.log import entries
+from monitor.log.entries import Actions, Judgement, Transition, Withdrawal
+from monitor.log.segments import SegmentedLog
 from monitor.state_dir import StateDir, write_private
 from tests.monitor.streams import SECRET
 

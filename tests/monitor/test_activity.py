@@ -15,7 +15,7 @@ from monitor.core.activity import MAX_KEPT_DOINGS, MAX_SCORES, MAX_SIGNALS, Acti
 from monitor.core.alerts import Alert, ReasonText, ResponseTaken
 from monitor.intake.action import Action
 from monitor.intake.observation import Observation
-from monitor.record.checkpoint import decode_state, encode_state
+from monitor.log.checkpoint import decode_state, encode_state
 from tests.monitor.streams import observed
 
 BLANK = observed(Action(id="x", ts=0.0, agent_id="a", tool="t"))[0]

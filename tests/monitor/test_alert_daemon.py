@@ -18,9 +18,9 @@ import pytest
 from killswitch import Guard
 from monitor.live.message_types import AlertChange
 from monitor.live.messages import alert_change_message
-from monitor.record import entries
-from monitor.record.entries import Judgement
-from monitor.record.segments import Record, SegmentedLog, read_log
+from monitor.log import entries
+from monitor.log.entries import Judgement
+from monitor.log.segments import Record, SegmentedLog, read_log
 from tests.monitor.daemons import FAST_CONFIG, RunningDaemon
 from tests.monitor.test_daemon import AGENTS, WARM, habits, hijacked, is_revoked
 

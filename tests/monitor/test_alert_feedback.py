@@ -14,9 +14,9 @@ from monitor.alerts.life import Change
 from monitor.config import Config
 from monitor.errors import LogError
 from monitor.intake.observation import Observation
-from monitor.record import entries
-from monitor.record.entries import Judgement
-from monitor.record.segments import Record, read_log
+from monitor.log import entries
+from monitor.log.entries import Judgement
+from monitor.log.segments import Record, read_log
 from tests.monitor.engines import Node, ingest, until
 from tests.monitor.streams import START_S, WARM, config, habits, observed, strange
 

@@ -17,7 +17,7 @@ from monitor.core.alerts import Alert
 from monitor.errors import LogError
 from monitor.gate import open_gate
 from monitor.live.messages import alert_message
-from monitor.record.segments import Record
+from monitor.log.segments import Record
 from monitor.state_dir import StateDir
 from tests.monitor.alerts import alert, told
 from tests.monitor.engines import Node

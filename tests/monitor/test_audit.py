@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from monitor.errors import LogError, LogFailed
-from monitor.record import audit
-from monitor.record.audit import AuditTrail, Entry, Inbox
-from monitor.record.segments import Record
+from monitor.log import audit
+from monitor.log.audit import AuditTrail, Entry, Inbox
+from monitor.log.segments import Record
 
 
 def entry(number: int, by: str = "alice") -> Entry:

@@ -29,8 +29,8 @@ from monitor.core.pipeline import Pipeline
 from monitor.demo.fleet import make_fleet, merged_history
 from monitor.intake.action import action_from_fields
 from monitor.intake.observation import Observation
-from monitor.record.entries import Actions, Entry, Judgement, Transition, Withdrawal
-from monitor.record.history import read_history
+from monitor.log.entries import Actions, Entry, Judgement, Transition, Withdrawal
+from monitor.log.history import read_history
 from tests.monitor.engines import Node, ingest
 from tests.monitor.scripted import ScriptedPipeline
 from tests.monitor.streams import ENFORCE, OBSERVER, PACE_S, START_S, WARM, config, habit, habits

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from monitor.errors import LogError
-from monitor.record import checkpoint
-from monitor.record.checkpoint import (
+from monitor.log import checkpoint
+from monitor.log.checkpoint import (
     Checkpoint,
     decode_state,
     encode_state,

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from monitor.live.messages import alert_message
-from monitor.record.segments import Record, SegmentedLog
+from monitor.log.segments import Record, SegmentedLog
 from tests.monitor.alerts import alert
 from tests.monitor.daemons import RunningDaemon
 

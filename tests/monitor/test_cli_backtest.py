@@ -21,10 +21,10 @@ from monitor.cli.main import main
 from monitor.core import backtest as backtest_module
 from monitor.demo.fleet import make_fleet, merged_history
 from monitor.errors import ConfigError
-from monitor.record import entries
-from monitor.record.entries import Actions, Transition
-from monitor.record.history import read_history
-from monitor.record.segments import Record, SegmentedLog
+from monitor.log import entries
+from monitor.log.entries import Actions, Transition
+from monitor.log.history import read_history
+from monitor.log.segments import Record, SegmentedLog
 from tests.monitor.daemons import RunningDaemon
 from tests.monitor.scripted import ScriptedPipeline
 from tests.monitor.streams import WARM, habit, habits, strange

@@ -19,9 +19,9 @@ from websockets.sync.client import connect
 from killswitch import Guard, LeaseExpired, Refused, Revoked
 from monitor.config import parse_config
 from monitor.core.pipeline import Pipeline
-from monitor.record import entries
-from monitor.record.entries import Actions, Transition
-from monitor.record.segments import SegmentedLog
+from monitor.log import entries
+from monitor.log.entries import Actions, Transition
+from monitor.log.segments import SegmentedLog
 from tests.monitor.daemons import FAST_CONFIG, RunningDaemon
 
 AGENTS = [f"agent-{number}" for number in range(6)]

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from monitor.delivery.events import read_event
-from monitor.record.segments import read_log
+from monitor.log.segments import read_log
 from tests.monitor.daemons import FAST_CONFIG, RunningDaemon
 from tests.monitor.delivery_feed import KEY, private
 from tests.monitor.test_daemon import AGENTS, WARM, habits, hijacked

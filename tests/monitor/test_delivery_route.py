@@ -15,7 +15,7 @@ from monitor.delivery.deliveries import open_routes
 from monitor.delivery.routes import Delivery, RouteConfig
 from monitor.delivery.sinks import open_sinks
 from monitor.live.feed import Feed
-from monitor.record.segments import SegmentedLog
+from monitor.log.segments import SegmentedLog
 from tests.monitor.delivery_feed import KEY, PACE, alert, change, delivering, private, transition
 from tests.monitor.engines import until
 from tests.monitor.receivers import HANGS_UP, IS_SILENT, OK, Answer, HttpReceiver, http_receiver

@@ -20,7 +20,7 @@ from killswitch.drills.drill_record import Drill
 from killswitch.revocations import Request
 from killswitch.storage.journal import Journal
 from monitor.config import Config, load_config
-from monitor.doctor import access, configuration, kills, places, process, records, runtime
+from monitor.doctor import access, configuration, kills, logs, places, process, runtime
 from monitor.doctor.checks import CHECKS
 from monitor.doctor.examination import examine
 from monitor.doctor.finding import Check, Finding, ok
@@ -29,8 +29,8 @@ from monitor.engines.state_format import fingerprint
 from monitor.intake.dead_letters import DeadLetter, DeadLetters
 from monitor.kill.drill_log import DrillLog
 from monitor.kill.keys import keep_keyring, open_keys
-from monitor.record.checkpoint import Checkpoint, write_checkpoint
-from monitor.record.segments import Record, SegmentedLog
+from monitor.log.checkpoint import Checkpoint, write_checkpoint
+from monitor.log.segments import Record, SegmentedLog
 from monitor.state_dir import Address, StateDir, write_private
 from tests.monitor.daemons import mint_token
 
@@ -260,7 +260,7 @@ def test_values_that_are_allowed_and_dangerous_are_told(
 
 
 @pytest.mark.parametrize(
-    ("name", "check"), [("log", records.action_log), ("feed", records.feed_log), ("audit", records.audit_log)]
+    ("name", "check"), [("log", logs.action_log), ("feed", logs.feed_log), ("audit", logs.audit_log)]
 )
 def test_a_damaged_log_names_the_segment(state: Path, name: str, check: object) -> None:
     assert callable(check)
@@ -276,22 +276,22 @@ def test_a_segment_that_was_taken_away_is_missed(state: Path, installation: Inst
     segments = sorted((state / "log").glob("*.seg"))
     assert len(segments) > 2
     segments[1].unlink()
-    assert_says(records.action_log(installation), "fail", "follows")
+    assert_says(logs.action_log(installation), "fail", "follows")
 
 
 def test_a_foreign_file_in_the_log_is_told(state: Path, installation: Installation) -> None:
     (state / "log" / "mine.seg").write_text("hello")
-    assert_says(records.action_log(installation), "fail", "mine.seg")
+    assert_says(logs.action_log(installation), "fail", "mine.seg")
 
 
 def test_a_torn_tail_is_nothing_until_it_is_cut_and_then_to_be_looked_at(state: Path) -> None:
     newest = max((state / "log").glob("*.seg"))
     newest.write_bytes(newest.read_bytes()[:-10])
-    assert records.action_log(Installation(state)).status == "ok", (
+    assert logs.action_log(Installation(state)).status == "ok", (
         "a crash does that, and the next start cuts it"
     )
     SegmentedLog(state / "log").close()
-    assert_says(records.action_log(Installation(state)), "warn", "torn", "nothing acknowledged")
+    assert_says(logs.action_log(Installation(state)), "warn", "torn", "nothing acknowledged")
 
 
 # -- the checkpoint -------------------------------------------------------------------------------------------------
@@ -306,40 +306,40 @@ def checkpointed(state: Path, config: Config, *, of: str | None = None) -> None:
 
 def test_a_damaged_checkpoint_is_told(state: Path, installation: Installation) -> None:
     checkpointed(state, Config())
-    assert_says(records.checkpoint(installation), "ok", "after entry 7")
+    assert_says(logs.checkpoint(installation), "ok", "after entry 7")
     file = state / "checkpoint"
     file.write_bytes(file.read_bytes()[:-1])
-    assert_says(records.checkpoint(installation), "fail", "damaged", "delete it")
+    assert_says(logs.checkpoint(installation), "fail", "damaged", "delete it")
 
 
 def test_models_of_another_version_or_configuration_are_told(state: Path) -> None:
     installation = configured(state, "[detection]\nmax_agents = 100\n")
     checkpointed(state, load_config(installation.config_path))
-    assert records.checkpoint(installation).status == "ok"
+    assert logs.checkpoint(installation).status == "ok"
     checkpointed(state, Config())
-    assert_says(records.checkpoint(installation), "warn", "another version", "replays")
+    assert_says(logs.checkpoint(installation), "warn", "another version", "replays")
 
 
 def test_no_checkpoint_matters_once_there_is_much_to_replay(state: Path, installation: Installation) -> None:
-    assert_says(records.checkpoint(installation), "warn", "no checkpoint", "segments")
+    assert_says(logs.checkpoint(installation), "warn", "no checkpoint", "segments")
     for segment in sorted((state / "log").glob("*.seg"))[1:]:
         segment.unlink()
-    assert records.checkpoint(installation).status == "ok"
+    assert logs.checkpoint(installation).status == "ok"
 
 
 # -- what was refused -----------------------------------------------------------------------------------------------
 
 
 def test_actions_that_are_refused_name_the_usual_field(state: Path, installation: Installation) -> None:
-    assert records.dead_letters(installation).status == "ok"
+    assert logs.dead_letters(installation).status == "ok"
     letters = DeadLetters(state / "dead-letters.ndjson")
     letters.write([DeadLetter(b"{}", "agent_id", "missing"), *[DeadLetter(b"{}", "ts\x1b[2J", "no")] * 2])
-    finding = records.dead_letters(installation)
+    finding = logs.dead_letters(installation)
     assert_says(finding, "warn", "ts\\x1b[2J", "sensor")
     assert "\x1b" not in finding.found
-    long_ago_s = time.time() - 2 * records.RECENT_S
+    long_ago_s = time.time() - 2 * logs.RECENT_S
     os.utime(state / "dead-letters.ndjson", (long_ago_s, long_ago_s))
-    assert records.dead_letters(installation).status == "ok"
+    assert logs.dead_letters(installation).status == "ok"
 
 
 # -- who gets in ----------------------------------------------------------------------------------------------------

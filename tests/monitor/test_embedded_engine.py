@@ -21,8 +21,8 @@ from monitor.core.pipeline import Pipeline
 from monitor.engines import embedded, state_format
 from monitor.errors import LogError, LogFailed
 from monitor.intake.observation import Observation
-from monitor.record.checkpoint import encode_state
-from monitor.record.segments import Record
+from monitor.log.checkpoint import encode_state
+from monitor.log.segments import Record
 from tests.monitor.engines import Node, ingest, shown_alerts, uninterrupted, until
 from tests.monitor.streams import ENFORCE, START_S, WARM, config, habits, observed, p_of, strange
 

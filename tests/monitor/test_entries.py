@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.errors import LogError
-from monitor.record import entries
-from monitor.record.entries import Actions, Entry, Judgement, Transition, Withdrawal
+from monitor.log import entries
+from monitor.log.entries import Actions, Entry, Judgement, Transition, Withdrawal
 from tests.monitor.streams import habits
 
 ENTRIES: list[Entry] = [

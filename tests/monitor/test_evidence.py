@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.core.evidence import MAX_REASONS, MAX_SESSIONS, Evidence, Flagged
-from monitor.record.checkpoint import decode_state, encode_state
+from monitor.log.checkpoint import decode_state, encode_state
 
 TEN, THOUSAND = math.log(10), math.log(1000)
 

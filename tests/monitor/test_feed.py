@@ -18,8 +18,8 @@ from monitor.live import feed as module
 from monitor.live.feed import Feed, now_text
 from monitor.live.reader import Message, Missed, Reader
 from monitor.live.stored import wire_text
+from monitor.log.segments import SegmentedLog
 from monitor.metrics import FEED_MISSED, FEED_SENT, READERS, Metric
-from monitor.record.segments import SegmentedLog
 from tests.monitor.engines import until
 
 

@@ -24,7 +24,7 @@ from monitor.live.filters import parse_filter
 from monitor.live.heartbeat import Heartbeat
 from monitor.live.reader import Message, Missed, Reader
 from monitor.live.session import told
-from monitor.record.segments import SegmentedLog
+from monitor.log.segments import SegmentedLog
 from monitor.web.pushed import PushedReader
 
 FILTERS = ["", "agent:a", "-agent:a", "agent:nobody"]

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from monitor.errors import LogError, LogFailed
-from monitor.record import group_commit
-from monitor.record.group_commit import GroupCommit
-from monitor.record.segments import Record, SegmentedLog
+from monitor.log import group_commit
+from monitor.log.group_commit import GroupCommit
+from monitor.log.segments import Record, SegmentedLog
 
 
 class Disk:

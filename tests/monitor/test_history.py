@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from monitor.errors import LogError
 from monitor.live.history import MAX_SEGMENTS, Page, transitions
-from monitor.record.segments import Record, SegmentedLog
+from monitor.log.segments import Record, SegmentedLog
 
 
 def message(kind: str, *, drill: bool = False, text: str = "") -> Record:

@@ -10,7 +10,7 @@ import pytest
 from monitor.core.inventory import RECENT_SCORES, RISK_HALF_LIFE_S, Inventory
 from monitor.intake.action import Action
 from monitor.intake.observation import Observation
-from monitor.record.checkpoint import decode_state, encode_state
+from monitor.log.checkpoint import decode_state, encode_state
 from tests.monitor.streams import observed
 
 

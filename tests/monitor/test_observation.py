@@ -13,8 +13,8 @@ from monitor.flow import FLOW, SessionFlow
 from monitor.intake import session_flows
 from monitor.intake.action import parse_action
 from monitor.intake.observation import Observation, Observer, plain
-from monitor.record import entries
-from monitor.record.entries import Actions
+from monitor.log import entries
+from monitor.log.entries import Actions
 from tests.monitor.streams import SECRET
 
 DOCUMENT: dict[str, Any] = {

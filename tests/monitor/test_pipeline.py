@@ -24,7 +24,7 @@ from monitor.core.alerts import alert_id, change_id
 from monitor.core.pipeline import Outcomes, Pipeline, RevocationRequest
 from monitor.intake.action import Action, parse_action
 from monitor.intake.observation import Observation
-from monitor.record.checkpoint import decode_state, encode_state
+from monitor.log.checkpoint import decode_state, encode_state
 from tests.detectors.test_change import RISING, days
 from tests.monitor.streams import (
     ENFORCE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from detectors import Features
 from monitor.core.quarantine import Held, Quarantine
-from monitor.record.checkpoint import decode_state, encode_state
+from monitor.log.checkpoint import decode_state, encode_state
 
 FEATURES = Features(tool=1, session=2, version=3, ts_s=4.0, size_chars=5, args=((6, 7, 8),))
 

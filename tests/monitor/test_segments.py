@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from monitor.errors import LogError, LogFailed
-from monitor.record.segments import (
+from monitor.log.segments import (
     MAGIC,
     MAX_FRAME_BYTES,
     Frame,
@@ -322,7 +322,7 @@ FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
 from monitor.errors import LogError, LogFailed
-from monitor.record.segments import Record, SegmentedLog
+from monitor.log.segments import Record, SegmentedLog
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 log = SegmentedLog(Path(sys.argv[1]))
@@ -356,7 +356,7 @@ def test_no_room_for_a_new_segment_leaves_the_log_as_it_was(
 ) -> None:
     log = SegmentedLog(many_segments, segment_bytes=17)
     with monkeypatch.context() as patched:
-        patched.setattr("monitor.record.segments._create", _no_space)
+        patched.setattr("monitor.log.segments._create", _no_space)
         with pytest.raises(LogError, match="is the disk full") as caught:
             log.append(Record(b"refused"))
         assert not isinstance(caught.value, LogFailed)

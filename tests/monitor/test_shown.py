@@ -13,7 +13,7 @@ from monitor.config import Alerts
 from monitor.core.pipeline import Pipeline
 from monitor.live.messages import alert_message, transition_message
 from monitor.live.shown import read_feed
-from monitor.record.segments import Record, SegmentedLog
+from monitor.log.segments import Record, SegmentedLog
 from tests.monitor.streams import ENFORCE, START_S, WARM, config, observed, strange, warm
 
 

@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectors import MemorySpill, Spill
-from monitor.record.checkpoint import decode_state, encode_state, read_checkpoint
-from monitor.record.spill import PAGE_BYTES, SpillFile
+from monitor.log.checkpoint import decode_state, encode_state, read_checkpoint
+from monitor.log.spill import PAGE_BYTES, SpillFile
 
 MODEL_BYTES = 3906
 OPERATIONS = st.lists(
@@ -288,8 +288,8 @@ def test_what_a_full_disk_does_not_take_is_forgotten_and_told(
 CHILD = """
 import hashlib, random, sys
 from pathlib import Path
-from monitor.record.checkpoint import Checkpoint, write_checkpoint
-from monitor.record.spill import SpillFile
+from monitor.log.checkpoint import Checkpoint, write_checkpoint
+from monitor.log.spill import SpillFile
 from monitor.state_dir import write_private
 directory, lots = Path(sys.argv[1]), random.Random(int(sys.argv[2]))
 spill, models, turn = SpillFile(directory / "spill", 40), {}, 0

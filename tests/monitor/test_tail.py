@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.errors import LogError
-from monitor.record.segments import Record, SegmentedLog
-from monitor.record.tail import LogTail
+from monitor.log.segments import Record, SegmentedLog
+from monitor.log.tail import LogTail
 
 
 def grow(log: SegmentedLog, count: int) -> None:

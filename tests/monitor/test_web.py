@@ -18,7 +18,7 @@ from monitor.gate import Gate, open_gate
 from monitor.intake.dead_letters import DeadLetters
 from monitor.kill.journal_drain import JournalDrain
 from monitor.kill.killer import Killer
-from monitor.record.segments import Record
+from monitor.log.segments import Record
 from monitor.services import Services, StoreHealth
 from monitor.state_dir import StateDir
 from monitor.web.app import create_app

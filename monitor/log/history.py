@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from monitor.errors import HistoryError
-from monitor.record import entries
-from monitor.record.entries import Entry
-from monitor.record.segments import read_log, segment_starts
+from monitor.log import entries
+from monitor.log.entries import Entry
+from monitor.log.segments import read_log, segment_starts
 
 
 def read_history(directory: Path, last_s: float | None = None) -> Iterator[Entry]:

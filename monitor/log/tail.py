@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from monitor.errors import LogError
-from monitor.record.segments import Frame, SegmentReader, segment_path, segment_starts
+from monitor.log.segments import Frame, SegmentReader, segment_path, segment_starts
 
 
 class LogTail:

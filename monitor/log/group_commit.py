@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from monitor.errors import LogError, LogFailed
-from monitor.record.segments import Record, SegmentedLog
+from monitor.log.segments import Record, SegmentedLog
 
 MAX_GROUP_BYTES = 32 * 1024 * 1024
 """One write-and-sync covers at most about this much, so that the first in a long queue is not kept waiting."""

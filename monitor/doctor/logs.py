@@ -11,8 +11,8 @@ from typing import Final
 from monitor.doctor.finding import Finding, fail, ok, skipped, warn
 from monitor.doctor.installation import Installation
 from monitor.errors import LogError
-from monitor.record.checkpoint import Checkpoint, read_any_checkpoint
-from monitor.record.segments import read_log, segment_starts
+from monitor.log.checkpoint import Checkpoint, read_any_checkpoint
+from monitor.log.segments import read_log, segment_starts
 
 READ_FOR_S: Final = 4.0
 MAX_CHECKPOINT_BYTES: Final = 1024 * 1024 * 1024

@@ -18,8 +18,8 @@ from typing import Any, Final, Literal
 import msgspec
 
 from monitor.errors import LogError
-from monitor.record.group_commit import GroupCommit
-from monitor.record.segments import Record, SegmentedLog, read_log
+from monitor.log.group_commit import GroupCommit
+from monitor.log.segments import Record, SegmentedLog, read_log
 from monitor.state_dir import write_private
 
 log = logging.getLogger("killcord.audit")
