@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -37,6 +37,8 @@ Text = Annotated[str, Meta(max_length=8192)]
 Code = Annotated[int, Meta(ge=0, le=15)]
 EpochSeconds = Annotated[float, Meta(ge=0, le=4_102_444_800)]
 Instant = Annotated[datetime, Meta(tz=True)]
+Decision = Literal["allowed", "refused", "held"]
+"""What an enforcement point said of the call: it may go ahead, it did not happen, it waits for a person."""
 
 
 class Result(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -93,6 +95,9 @@ class Action(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     credential: Short | None = None
     policy: Short | None = None
     proof: Text | None = None
+    call_id: Short | None = None
+    decision: Decision | None = None
+    trace_id: Short | None = None
     v: int = VERSION
     extra: dict[str, Any] = {}
     """Fields this version does not know: kept in the record, ignored by everything else."""

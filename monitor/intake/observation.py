@@ -16,7 +16,7 @@ from msgspec.structs import astuple, replace
 
 from detectors import Features, Hasher
 from monitor.flow import Flow
-from monitor.intake.action import Action, Result
+from monitor.intake.action import Action, Decision, Result
 from monitor.intake.session_flows import SessionFlows
 
 _canonical = msgspec.json.Encoder(order="deterministic").encode
@@ -45,6 +45,9 @@ class Observation(msgspec.Struct, frozen=True, array_like=True, gc=False):
     proof_digest: bytes | None = None
     args: dict[str, Any] | None = None
     extra: dict[str, Any] = {}
+    call_id: str | None = None
+    decision: Decision | None = None
+    trace_id: str | None = None
 
 
 def plain(observation: Observation) -> dict[str, Any]:
@@ -117,6 +120,9 @@ class Observer:
             proof_digest=self._digest(action.proof) if action.proof else None,
             args=_storable(action.args) if self._store_args else None,
             extra=_storable(action.extra) if action.extra else {},
+            call_id=action.call_id,
+            decision=action.decision,
+            trace_id=action.trace_id,
         )
 
     def _flow(self, action: Action) -> tuple[Flow, dict[str, str] | None]:

@@ -41,6 +41,9 @@ FULL: dict[str, Any] = {
     "credential": "kid-7",
     "policy": "payments@3",
     "proof": "sig",
+    "call_id": "call-9",
+    "decision": "allowed",
+    "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
     "v": 1,
 }
 
@@ -63,6 +66,8 @@ def test_every_field_is_taken_over() -> None:
     assert action.result is not None
     assert (action.result.ok, action.result.chars, action.result.text) == (True, 12, "invoice 7")
     assert action.flow == FlowCodes(side_effect=1, from_tools=2, told=2, age=9)
+    assert (action.call_id, action.decision) == ("call-9", "allowed")
+    assert action.trace_id == "4bf92f3577b34da6a3ce929d0e0e4736"
     assert action.extra == {}
 
 
@@ -124,6 +129,11 @@ def test_an_action_cannot_be_changed() -> None:
         ({"flow": [1, 2]}, "flow"),
         ({"resource": "x" * 2049}, "resource"),
         ({"task": "x" * 8193}, "task"),
+        ({"call_id": ""}, "call_id"),
+        ({"call_id": "x" * 257}, "call_id"),
+        ({"decision": "denied"}, "decision"),
+        ({"decision": True}, "decision"),
+        ({"trace_id": 7}, "trace_id"),
         ({"v": 2}, "v"),
         ({"v": "1"}, "v"),
     ],

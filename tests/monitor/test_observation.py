@@ -47,6 +47,13 @@ def test_an_observation_survives_the_log_unchanged() -> None:
         assert stored(observe(store_args)) == observe(store_args)
 
 
+def test_the_log_of_an_earlier_version_is_read() -> None:
+    """It has no `call_id`, `decision` and `trace_id`, the last three."""
+    written = msgspec.to_builtins(observe())
+    assert msgspec.convert(written[:-3], Observation) == observe()
+    assert stored(observe(decision="refused", call_id="c-1", trace_id="t")).decision == "refused"
+
+
 def test_raw_arguments_and_proofs_are_not_kept_by_default() -> None:
     on_disk = entries.encode(Actions(1.0, [observe()]))
     assert b"DE89" not in on_disk
