@@ -151,6 +151,10 @@ class LogFailed(LogError):
     """A write or fsync failed. What the disk holds since the last good fsync is unknown, so the log stops."""
 
 
+class ProofError(MonitorError):
+    """A note, a checkpoint or a proof does not hold, or cannot be read."""
+
+
 class RequestRefused(MonitorError):
     """The daemon does not do what a command asked for; `status` is the HTTP status of its answer."""
 

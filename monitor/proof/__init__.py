@@ -1,0 +1,1 @@
+"""Pure Merkle mathematics: the tree, signed notes, checkpoints, tiles, inclusion bundles."""
