@@ -82,7 +82,10 @@ TYPES: Final = (
 
 _MAX_TS_S: Final = 253_402_300_799
 _MAX_SECONDS: Final = 4096  # of the texts below
-_MILLISECONDS: Final = tuple(f".{ms:03d}Z" for ms in range(1000))
+_MILLISECONDS: Final = (*(f".{ms:03d}Z" for ms in range(1000)), ".999Z")
+_HALF_US: Final = (
+    0.0005  # in milliseconds: a time that was told to the millisecond is a little less as a float
+)
 _seconds: dict[int, str] = {}
 
 _encode = msgspec.json.Encoder().encode
@@ -124,7 +127,7 @@ def stamp(ts_s: float) -> str:
     """
     try:
         second = int(ts_s)
-        return _seconds[second] + _MILLISECONDS[int((ts_s - second) * 1000)]
+        return _seconds[second] + _MILLISECONDS[int((ts_s - second) * 1000 + _HALF_US)]
     except (KeyError, ValueError, OverflowError):  # not seen before, not a number, infinite
         return _new_stamp(ts_s)
 
@@ -137,7 +140,7 @@ def _new_stamp(ts_s: float) -> str:
         _seconds.clear()
     if second:  # a time before 1970 has the second 0 too
         _seconds[second] = text
-    return text + _MILLISECONDS[int((known_s - second) * 1000)]
+    return text + _MILLISECONDS[int((known_s - second) * 1000 + _HALF_US)]
 
 
 def digest_of(content: bytes) -> str:
