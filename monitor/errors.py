@@ -155,6 +155,18 @@ class ProofError(MonitorError):
     """A note, a checkpoint or a proof does not hold, or cannot be read."""
 
 
+class RecordDamaged(LogError):
+    """A part of the record is not what was written; `entry` is the number of the first bad one where that is known."""
+
+    def __init__(self, message: str, entry: int | None = None) -> None:
+        super().__init__(message)
+        self.entry = entry
+
+
+class RecordUnavailable(MonitorError):
+    """The record cannot be read or changed now."""
+
+
 class RequestRefused(MonitorError):
     """The daemon does not do what a command asked for; `status` is the HTTP status of its answer."""
 

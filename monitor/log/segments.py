@@ -63,6 +63,8 @@ class SegmentedLog:
     ----------
     segment_bytes
         A new segment is begun once the current one is at least this long.
+    first_seq
+        The number of the first entry of a log that is made.
 
     Raises
     ------
@@ -70,7 +72,7 @@ class SegmentedLog:
         If another process holds the log, or a file in it is not ours.
     """
 
-    def __init__(self, directory: Path, *, segment_bytes: int = 64 * 1024 * 1024) -> None:
+    def __init__(self, directory: Path, *, segment_bytes: int = 64 * 1024 * 1024, first_seq: int = 1) -> None:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.directory = directory
         self.torn: Torn | None = None
@@ -79,7 +81,7 @@ class SegmentedLog:
         self._lock = _lock(directory)
         self._file = -1
         try:
-            self.next_seq = self._open_last()
+            self.next_seq = self._open_last(first_seq)
         except BaseException:
             self.close()
             raise
@@ -170,12 +172,12 @@ class SegmentedLog:
 
     # -- opening ------------------------------------------------------------------------------------------------
 
-    def _open_last(self) -> int:
+    def _open_last(self, first_seq: int) -> int:
         segments = self.segments()
         if not segments:
-            self.next_seq = 1
+            self.next_seq = first_seq
             self._begin_segment()
-            return 1
+            return first_seq
         last = segments[-1]
         reader = SegmentReader(last)
         for _ in reader:
