@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -21,6 +21,7 @@ Verdict = Literal[
     "anomalous",
     "malfunction",
     "drift",
+    "attribution",
     "blast_radius",
     "kill_refused",
     "store_damaged",
@@ -51,7 +52,7 @@ class ResponseTaken(msgspec.Struct, frozen=True):
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """One strange action, an agent that does not work or has changed, or something wrong with the kill switch.
+    """One strange action, something else that is wrong with an agent, or something wrong with the kill switch.
 
     The verdict says which. `p` is the action's calibrated p-value, `threshold_p` the one that the alert budget allows.
     """
@@ -133,6 +134,19 @@ def switch_alert(
     )
 
 
+_FOR_PEOPLE: Final[dict[Verdict, str]] = {
+    "malfunction": "a malfunction is for its owner to look at",
+    "drift": "a drift is for its owner to look at",
+    "attribution": "who acted for whom is for people to clear up",
+}
+
+
+def told_only(verdict: Verdict, mode: str) -> ResponseTaken:
+    """Return the response to what is told to people and stops nobody."""
+    taken: Level = "none" if mode == "observe" else "alert"
+    return ResponseTaken(mode, "alert", taken, f"{_FOR_PEOPLE[verdict]}: nothing is stopped")
+
+
 def plain_alert(
     action: Observation,
     seq: int,
@@ -159,6 +173,9 @@ def plain_alert(
         title=title,
         reasons=reasons,
         response=response,
+        on_behalf_of=action.on_behalf_of,
+        credential=action.credential,
+        policy=action.policy,
     )
 
 

@@ -26,6 +26,7 @@ from detectors import MemorySpill
 from killswitch import Change
 from monitor.config import Config
 from monitor.core.alerts import Alert
+from monitor.core.chain_findings import THOUGH_REVOKED
 from monitor.core.difference import Difference, Differences
 from monitor.core.findings import Finding, finding_of, kind_of
 from monitor.core.minutes import HistoryFacts, Minute, Minutes, Step
@@ -98,6 +99,8 @@ class Backtest:
         if alert.verdict == "blast_radius":
             self.tally.pauses += 1
             return []
+        if any(reason.signal == THOUGH_REVOKED for reason in alert.reasons):
+            return []  # under a kill that is enforced nobody acts; here the history goes on all the same
         if alert.agent_id in self._stops:
             self.tally.while_stopped += 1
             return []

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections import deque
 from typing import Any, NamedTuple
 
+from monitor.core.room import forget_silent
 from monitor.intake.observation import Observation
 
 RECENT_SCORES = 60
@@ -115,11 +115,10 @@ class Inventory:
 
     def _add(self, action: Observation) -> AgentRecord:
         if len(self._agents) >= self._max:
-            leaving = max(1, self._max // 64)  # one pass for many: a flood of invented names must stay cheap
-            for agent_id in heapq.nsmallest(leaving, self._agents, key=self._last_ts):
-                del self._agents[agent_id]
+            forget_silent(self._agents, _last_ts)
         record = self._agents[action.agent_id] = AgentRecord(action.ts_s)
         return record
 
-    def _last_ts(self, agent_id: str) -> float:
-        return self._agents[agent_id].last_ts
+
+def _last_ts(record: AgentRecord) -> float:
+    return record.last_ts

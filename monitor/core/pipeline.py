@@ -18,7 +18,6 @@ from detectors import (
     STATES,
     Bank,
     Calibration,
-    Reason,
     Scores,
     Settings,
     Spill,
@@ -33,18 +32,19 @@ from monitor.core.activity import Activity
 from monitor.core.alerts import (
     Alert,
     ReasonText,
-    ResponseTaken,
+    Severity,
     Verdict,
-    alert_id,
     change_id,
     plain_alert,
-    rfc3339,
+    told_only,
 )
+from monitor.core.anomaly import anomaly_alert, blast_radius_alert, reason_text
+from monitor.core.attribution import NO_REGISTRY, Attribution, Registry
 from monitor.core.evidence import Flagged
 from monitor.core.inventory import Inventory
 from monitor.core.malfunction import Malfunctions
 from monitor.core.quarantine import Held, Quarantine
-from monitor.core.response import Decision, ResponsePolicy
+from monitor.core.response import ResponsePolicy
 from monitor.core.river_columns import RiverColumns
 from monitor.core.words import Words, subject
 from monitor.intake.observation import Observation
@@ -92,9 +92,18 @@ class Pipeline:
     spill
         Keeps the models of idle agents beyond `detection.max_agents`; without one they are forgotten. What it holds is
         not part of `dump`, and whoever restores a pipeline restores it too.
+    registry
+        What owners declared of their agents; without one nothing is known. Not part of `dump` either.
     """
 
-    def __init__(self, config: Config, prior: Weights | None = None, *, spill: Spill | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        prior: Weights | None = None,
+        *,
+        spill: Spill | None = None,
+        registry: Registry = NO_REGISTRY,
+    ) -> None:
         detection, response = config.detection, config.response
         self._config = response
         self._settings = Settings(
@@ -114,6 +123,7 @@ class Pipeline:
         self._stopped: dict[str, str] = {}  # agent → change that stopped it, asked for or in force
         self.inventory = Inventory(detection.max_agents)
         self.activity = Activity()
+        self.attribution = Attribution(registry, detection.max_agents)
 
     # -- what comes in ------------------------------------------------------------------------------------------
 
@@ -156,7 +166,8 @@ class Pipeline:
             self._policy.withdraw(at_s)
 
     def transition(self, change: Change) -> None:
-        """Take note that an agent was stopped or restored: a stopped agent teaches nothing and is not killed twice."""
+        """Take note of what was stopped or restored: a stopped agent teaches nothing and is not killed twice."""
+        self.attribution.transition(change)
         if change.target.kind != "agent":
             return
         if change.new is None or change.new.level == "step_up":
@@ -195,6 +206,7 @@ class Pipeline:
             "activity": self.activity.dump(),
             "words": self._words.dump(),
             "malfunctions": self._malfunctions.dump(),
+            "attribution": self.attribution.dump(),
             "river": self._river.dump(),
         }
 
@@ -214,6 +226,7 @@ class Pipeline:
         self.activity.restore(dumped["activity"])
         self._words.restore(dumped["words"])
         self._malfunctions.restore(dumped["malfunctions"])
+        self.attribution.restore(dumped["attribution"])
         self._river.restore(dumped["river"])
 
     # -- one batch ----------------------------------------------------------------------------------------------
@@ -244,7 +257,9 @@ class Pipeline:
                     reason = ReasonText(
                         finding.kind, str(finding.times), "fewer", 1.0, f"{finding.sentence}."
                     )
-                    self._tell(action, first_seq + i, "malfunction", reason, outcomes)
+                    self._tell(action, first_seq + i, "malfunction", "low", reason, outcomes)
+                for broken in self.attribution.note(action, now_s):
+                    self._tell(action, first_seq + i, "attribution", broken.severity, broken.reason, outcomes)
             outcomes.evidence.extend(scores.fused[noted:end].tolist())
             noted = end
 
@@ -252,10 +267,10 @@ class Pipeline:
             note(scores, i + 1)
             if scores.runaway[i]:
                 about = runaway_reason(scores, i, subject(actions[i], self._words, self._river.names))
-                self._tell(actions[i], first_seq + i, "malfunction", _text(about), outcomes)
+                self._tell(actions[i], first_seq + i, "malfunction", "low", reason_text(about), outcomes)
             if CHANGES[scores.change[i]] not in ("", "changed"):  # that one is seen by the recalibration
-                reason = _text(change_reason(scores, i))
-                self._tell(actions[i], first_seq + i, "drift", reason, outcomes)
+                reason = reason_text(change_reason(scores, i))
+                self._tell(actions[i], first_seq + i, "drift", "low", reason, outcomes)
             if not scores.flagged[i]:
                 return
             self._alert(actions[i], scores, i, now_s, first_seq + i, outcomes)
@@ -288,31 +303,32 @@ class Pipeline:
             is_stopped=action.agent_id in self._stopped,
             now_s=now_s,
         )
-        texts = tuple(map(_text, reasons))
-        alert = _alert(action, seq, decision, self._config.mode, texts, scores, i)
+        texts = tuple(map(reason_text, reasons))
+        alert = anomaly_alert(action, seq, decision, self._config.mode, texts, scores, i)
         self.activity.note_alert(alert)
         self._quarantine.hold(alert.id, Held(now_s, action.agent_id, action.features))
         outcomes.alerts.append(alert)
         if decision.opens_pause:
-            outcomes.alerts.append(_blast_radius_alert(action, seq, decision, self._config.mode))
+            outcomes.alerts.append(blast_radius_alert(action, seq, decision, self._config.mode))
         if decision.kill:
             request = self._request(action, alert, decision.kill, now_s)
             self._stopped[action.agent_id] = request.change_id
             outcomes.requests.append(request)
 
     def _tell(
-        self, action: Observation, seq: int, verdict: Verdict, reason: ReasonText, outcomes: Outcomes
+        self,
+        action: Observation,
+        seq: int,
+        verdict: Verdict,
+        severity: Severity,
+        reason: ReasonText,
+        outcomes: Outcomes,
     ) -> None:
-        """Tell people of an agent that does not work or has changed; nothing is stopped for that."""
+        """Tell people of what is strange in another way than a score can say; nothing is stopped for that."""
         self.inventory.note_alert(action.agent_id)
-        taken = ResponseTaken(
-            self._config.mode,
-            "alert",
-            "none" if self._config.mode == "observe" else "alert",
-            f"a {verdict} is for its owner to look at: nothing is stopped",
-        )
+        taken = told_only(verdict, self._config.mode)
         alert = plain_alert(
-            action, seq, verdict, "low", reason.sentence, taken, (reason,), kind=reason.signal
+            action, seq, verdict, severity, reason.sentence, taken, (reason,), kind=reason.signal
         )
         self.activity.note_alert(alert)
         outcomes.alerts.append(alert)
@@ -339,53 +355,3 @@ class Pipeline:
 def _number(agent_id: str) -> int:
     """Return the stable 64-bit number by which the bank knows an agent."""
     return int.from_bytes(hashlib.blake2b(agent_id.encode(), digest_size=8).digest(), "little")
-
-
-def _alert(
-    action: Observation,
-    seq: int,
-    decision: Decision,
-    mode: str,
-    reasons: tuple[ReasonText, ...],
-    scores: Scores,
-    i: int,
-) -> Alert:
-    own_id = alert_id(action.agent_id, action.id)
-    return Alert(
-        id=own_id,
-        ts=rfc3339(action.ts_s),
-        agent_id=action.agent_id,
-        session_id=action.session_id,
-        tool=action.tool,
-        action_id=action.id,
-        action_seq=seq,
-        verdict="anomalous",
-        severity=decision.severity,
-        p=float(scores.p[i]),
-        threshold_p=float(scores.threshold_p[i]),
-        title=reasons[0].sentence
-        if reasons
-        else f"{action.agent_id} did something unusual with {action.tool}",
-        reasons=reasons,
-        response=ResponseTaken(
-            mode, decision.wanted, decision.taken, decision.why, change_id(own_id) if decision.kill else None
-        ),
-        on_behalf_of=action.on_behalf_of,
-        credential=action.credential,
-        policy=action.policy,
-    )
-
-
-def _blast_radius_alert(action: Observation, seq: int, decision: Decision, mode: str) -> Alert:
-    return plain_alert(
-        action,
-        seq,
-        "blast_radius",
-        "critical",
-        "Automatic kills are paused: too many in a short time",
-        ResponseTaken(mode, decision.wanted, "alert", decision.why),
-    )
-
-
-def _text(reason: Reason) -> ReasonText:
-    return ReasonText(reason.signal, reason.observed, reason.expected, reason.p, reason.sentence)

@@ -21,7 +21,7 @@ class Words:
         """Remember the action's tool."""
         half = action.features.tool >> 32
         if half not in self._tools and len(self._tools) < MAX_TOOLS:
-            self._tools[half] = _name(action.tool)
+            self._tools[half] = readable(action.tool)
 
     def tool(self, number: int) -> str | None:
         """Return the name of the tool with this hash, whole or its upper half, if it was ever seen."""
@@ -41,10 +41,10 @@ def subject(action: Observation, words: Words, externals: Sequence[str] = ()) ->
     values = None if action.args is None else tuple(_short(value) for value in action.args.values())
     sources = [(action.provenance or {}).get(name) for name in action.arg_names]
     return Subject(
-        tool=_name(action.tool),
-        arg_names=tuple(_name(name) for name in action.arg_names),
+        tool=readable(action.tool),
+        arg_names=tuple(readable(name) for name in action.arg_names),
         arg_values=values,
-        arg_sources=tuple(None if source is None else _name(source) for source in sources),
+        arg_sources=tuple(None if source is None else readable(source) for source in sources),
         tool_name=words.tool,
         externals=externals,
     )
@@ -55,7 +55,7 @@ def _short(value: object) -> str:
     return text if len(text) <= MAX_VALUE_CHARS else text[: MAX_VALUE_CHARS - 1] + "…"
 
 
-def _name(text: str) -> str:
-    """Return a name of an agent's own making, fit for one line of a terminal; values are escaped when quoted."""
+def readable(text: str) -> str:
+    """Return a name of somebody's own making, fit for one line of a terminal; values are escaped when quoted."""
     text = _short(text)
     return text if text.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in text)

@@ -18,6 +18,7 @@ const VERDICT = {
   anomalous: "strange for this agent",
   malfunction: "looks broken",
   drift: "has changed",
+  attribution: "acts for whom?",
   blast_radius: "blast-radius guard",
   break_glass: "break-glass was used",
   drill_failed: "kill drill failed",

@@ -7,7 +7,7 @@ import hashlib
 from detectors import STATE_VERSION
 from monitor.config import Config
 
-FORMAT = 4
+FORMAT = 5
 """Version of a checkpoint's state but for the models, which have their own. Raise it when any `dump` changes."""
 
 

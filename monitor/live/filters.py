@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
+from monitor.core.pattern import glob
 from monitor.errors import FilterError
 
 MAX_CHARS: Final = 2000
@@ -111,32 +112,12 @@ def _test(key: str, value: str, term: str) -> Callable[[str], bool]:
         _must_be_one_of(value, SEVERITIES, term)
     if key == "state":
         _must_be_one_of(value, STATES, term)
-    if "*" not in value:
-        return value.__eq__
-    return _glob(value)
+    return glob(value)
 
 
 def _must_be_one_of(value: str, known: tuple[str, ...], term: str) -> None:
     if value not in known:
         raise FilterError(term, f"it is one of {', '.join(known)}")
-
-
-def _glob(pattern: str) -> Callable[[str], bool]:
-    """Return the test for a pattern in which ``*`` stands for any characters; takes linear time, unlike a regex."""
-    first, *middle, last = pattern.split("*")
-
-    def passes(text: str) -> bool:
-        if len(text) < len(first) + len(last) or not (text.startswith(first) and text.endswith(last)):
-            return False
-        at, end = len(first), len(text) - len(last)
-        for part in middle:
-            found = text.find(part, at, end)
-            if found < 0:
-                return False
-            at = found + len(part)
-        return True
-
-    return passes
 
 
 def _unquoted(value: str) -> str:

@@ -26,6 +26,7 @@ from monitor.intake.action import Action, parse_action
 from monitor.intake.observation import Observation
 from monitor.log.checkpoint import decode_state, encode_state
 from tests.detectors.test_change import RISING, days
+from tests.monitor.registered import Registered, Registry
 from tests.monitor.streams import (
     ENFORCE,
     PACE_S,
@@ -444,6 +445,52 @@ def test_whatever_an_agent_writes_its_kill_stays_valid_and_its_alert_readable() 
     for text in (alert.title, *(reason.sentence for reason in alert.reasons)):
         assert text.isprintable()
         assert len(text) < 1500
+
+
+# -- attribution ----------------------------------------------------------------------------------------------------
+
+
+def broken_chains(first: int) -> list[Observation]:
+    """Two agents with one credential, one of which is revoked as `made` says, all in good habits otherwise."""
+    return [
+        msgspec.structs.replace(action, credential="kid-7", on_behalf_of=("alice",), policy="p@1")
+        if action.agent_id in ("agent-0", "agent-1")
+        else action
+        for action in habits(40, first=first)
+    ]
+
+
+def test_a_chain_that_contradicts_itself_is_told_of_and_stops_nobody() -> None:
+    pipeline, again = calibrated(), calibrated()
+    found = []
+    for each in (pipeline, again):
+        each.transition(change(kind="revoke"))
+        batches = [broken_chains(WARM)] if each is pipeline else [[one] for one in broken_chains(WARM)]
+        outcomes = [each.step(batch, START_S + WARM * PACE_S) for batch in batches]
+        assert [request for one in outcomes for request in one.requests] == []
+        found.append([msgspec.structs.replace(a, action_seq=0) for one in outcomes for a in one.alerts])
+    assert found[0] == found[1], "the same alerts under the same ids, however the batches are cut"
+    alerts = [alert for alert in found[0] if alert.verdict == "attribution"]
+    assert [(alert.agent_id, alert.reasons[0].signal, alert.severity) for alert in alerts] == [
+        ("agent-0", "acted_though_revoked", "high"),
+        ("agent-1", "shared_credential", "medium"),
+    ]
+    for alert in alerts:
+        assert alert.id == alert_id(alert.agent_id, alert.action_id, alert.reasons[0].signal)
+        assert (alert.on_behalf_of, alert.credential, alert.policy) == (("alice",), "kid-7", "p@1")
+        assert (alert.title, alert.p) == (alert.reasons[0].sentence, None)
+        assert (alert.response.wanted, alert.response.taken) == ("alert", "alert")
+        assert alert.response.why.endswith("nothing is stopped")
+    assert "shared_credential" in [signal.signal for signal in pipeline.activity.signals("agent-1")]
+
+
+def test_what_owners_declared_is_asked_of_the_registry_that_is_in_use() -> None:
+    pipeline = Pipeline(config(), registry=Registry(**{"agent-0": Registered(needs_human=True)}))
+    (alert,) = pipeline.step(habits(8), START_S).alerts
+    assert (alert.agent_id, alert.reasons[0].signal) == ("agent-0", "acted_for_nobody")
+    pipeline.attribution.use(Registry(**{"agent-1": Registered(needs_human=True)}))
+    (alert,) = pipeline.step(habits(8, first=8), START_S).alerts
+    assert alert.agent_id == "agent-1"
 
 
 # -- drift ----------------------------------------------------------------------------------------------------------
