@@ -202,17 +202,18 @@ class Attribution:
     def _breaches(self, action: Observation, now_s: float) -> tuple[Finding, ...]:
         """Look for what was done although it was refused or revoked."""
         found = NONE
-        if self._calls.note(action):
-            found = self._due(told.rejected_but_executed(action), action, action.tool, now_s)
-        self._is_wary = self._must_be_wary()
-        binding = self._in_force.broken_by(action, now_s) if self._in_force.kinds else None
+        if action.decision is not None or self._calls.are_decided:
+            self._is_wary = True
+            if self._calls.note(action):
+                found = self._due(told.rejected_but_executed(action), action, action.tool, now_s)
+        binding = self._in_force.broken_by(action, now_s)
         if binding is not None:
             finding = told.acted_though_revoked(action, binding)
             found += self._due(finding, action, binding.change_id, now_s)
         return found
 
     def _must_be_wary(self) -> bool:
-        return self._calls.are_decided or bool(self._in_force.kinds)
+        return self._calls.are_decided or bool(self._in_force)
 
     def _due(self, finding: Finding, action: Observation, cause: str, now_s: float) -> tuple[Finding, ...]:
         """Return the finding unless the same was told lately."""

@@ -7,7 +7,7 @@ person may have approved, so it counts for nothing here; which tenant an action 
 from __future__ import annotations
 
 import math
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
@@ -46,15 +46,14 @@ class Binding(NamedTuple):
 
 
 class InForce:
-    """The revocations and suspensions in force; `kinds` has those of which there are any."""
+    """The revocations and suspensions in force. What binds nobody costs an action about 0.2 µs."""
 
     def __init__(self) -> None:
         self._bindings: OrderedDict[tuple[str, str], Binding] = OrderedDict()
-        self._counts: Counter[str] = Counter()
-        self.kinds: tuple[str, ...] = ()
+        self._begin_anew()
 
-    def __len__(self) -> int:
-        return len(self._bindings)
+    def __bool__(self) -> bool:
+        return bool(self._bindings)
 
     def take(self, change: Change) -> None:
         """Take over a change of the store."""
@@ -62,17 +61,18 @@ class InForce:
         if key[0] not in _LINKS:
             return
         before = self._bindings.pop(key, None)
-        if before:
-            self._count(key, -1)
+        self._names[key[0]].discard(key[1])
         if new is None or new.level == "step_up":
             return
         # What is made longer or stronger binds since it began.
         since_s = before.since_s if before and new.at_s < before.until_s else new.at_s
         until_s = math.inf if new.expires_at_s is None else new.expires_at_s
-        self._bindings[key] = Binding(str(change.target), new.level, new.by, new.change_id, since_s, until_s)
-        self._count(key, 1)
+        target = str(change.target)
+        self._bindings[key] = Binding(target, new.level, new.by, new.change_id, since_s, until_s)
+        self._names[key[0]].add(key[1])
         if len(self._bindings) > MAX_IN_FORCE:
-            self._count(self._bindings.popitem(last=False)[0], -1)
+            (kind, name), _ = self._bindings.popitem(last=False)
+            self._names[kind].discard(name)
 
     def broken_by(self, action: Observation, now_s: float) -> Binding | None:
         """Return a revocation that the action went against, if there is one.
@@ -80,11 +80,11 @@ class InForce:
         A call that was refused or failed went against none. When the agent acted is for itself to say, but it did so
         before `now_s`: a clock that is ahead must not make it act after what it did not live to see.
         """
-        if not _went_ahead(action):
+        if not (self._names_any(action) and _went_ahead(action)):
             return None
         at_s = min(action.ts_s, now_s)
-        for kind in self.kinds:
-            for name in _LINKS[kind](action):
+        for kind, names in _LINKS.items():
+            for name in names(action):
                 binding = self._bindings.get((kind, name)) if name is not None else None
                 if binding and binding.since_s + GRACE_S < at_s < binding.until_s:
                     return binding
@@ -96,14 +96,35 @@ class InForce:
 
     def restore(self, dumped: list[Any]) -> None:
         """Take up what `dump` returned."""
-        self._bindings = OrderedDict(((kind, value), Binding(*rest)) for kind, value, *rest in dumped)
-        self._counts = Counter()
-        for key in self._bindings:
-            self._count(key, 1)
+        self._bindings = OrderedDict(((kind, name), Binding(*rest)) for kind, name, *rest in dumped)
+        self._begin_anew()
 
-    def _count(self, key: tuple[str, str], by: int) -> None:
-        self._counts[key[0]] += by
-        self.kinds = tuple(kind for kind in _LINKS if self._counts[kind])
+    def _begin_anew(self) -> None:
+        """Gather the names of what is bound, kind by kind: for nearly every action there is nothing else to look at."""
+        names = self._names = {kind: set[str]() for kind in _LINKS}
+        for kind, name in self._bindings:
+            names[kind].add(name)
+        self._agents, self._versions, self._sessions = (
+            names["agent"],
+            names["agent_version"],
+            names["session"],
+        )
+        self._humans, self._delegations = names["human"], names["delegation"]
+        self._credentials, self._tools, self._fleet = names["credential"], names["tool"], names["fleet"]
+
+    def _names_any(self, action: Observation) -> bool:
+        """Return whether any link of the action's chain is bound, now or at another time."""
+        chain = action.on_behalf_of
+        return bool(
+            (self._agents and action.agent_id in self._agents)
+            or (self._sessions and action.session_id in self._sessions)
+            or (self._humans and chain and chain[0] in self._humans)
+            or (self._delegations and not self._delegations.isdisjoint(chain[1:]))
+            or (self._credentials and action.credential in self._credentials)
+            or (self._tools and action.tool in self._tools)
+            or (self._versions and f"{action.agent_id}@{action.agent_version}" in self._versions)
+            or self._fleet
+        )
 
 
 def _went_ahead(action: Observation) -> bool:
