@@ -70,6 +70,17 @@ class Log(_Section):
     checkpoint_interval_s: Positive = 60.0
 
 
+class RecordSettings(_Section):
+    """The tamper-evident record of who did what for whom."""
+
+    origin: Annotated[str, Field(pattern=r"^[^\s+]{0,200}$")] = ""
+    retention_days: Positive = 730.0
+    retention_bytes: Annotated[int, Field(ge=64 * 1024 * 1024)] = 100 * 1024 * 1024 * 1024
+    content_days: Positive = 90.0
+    checkpoint_interval_s: Positive = 60.0
+    checkpoint_command: tuple[str, ...] = ()
+
+
 class RiverDetector(_Section):
     """A River anomaly detector put beside ours for the agents that match."""
 
@@ -144,6 +155,7 @@ class Config(_Section):
     access: Access = Access()
     oidc: Oidc = Oidc()
     log: Log = Log()
+    record: RecordSettings = RecordSettings()
     detection: Detection = Detection()
     response: Response = Response()
     killswitch: KillSwitch = KillSwitch()

@@ -8,7 +8,8 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from monitor.alerts.desk import Desk
 from monitor.alerts.feedback import Feedback
 from monitor.alerts.keeper import Keeper
 from monitor.config import Config
-from monitor.core.alerts import Alert
+from monitor.core.alerts import Alert, set_aside_alert
 from monitor.core.pipeline import RevocationRequest
 from monitor.delivery.deliveries import Deliveries, open_routes
 from monitor.delivery.sink import Sink
@@ -46,6 +47,8 @@ from monitor.live.feed import SHUTDOWN, Feed
 from monitor.live.messages import alert_message
 from monitor.live.shown import read_feed
 from monitor.log.segments import SegmentedLog
+from monitor.record.host import RecorderHost
+from monitor.record.pipe import SetAside
 from monitor.services import Services
 from monitor.state_dir import Address, StateDir
 from monitor.web.app import create_app
@@ -100,8 +103,15 @@ async def serve(options: Options) -> None:
         # For the owner of the state directory, who may do everything to it anyway; it ends with this process.
         local = make_secret()
         async with (
-            open_gate(options.config, state, local=local, owner=options.owner) as gate,
-            _services(options.config, state, switch, writer, drills, gate, sinks) as services,
+            RecorderHost(state.path, options.config.record) as recorder,
+            open_gate(
+                options.config,
+                state,
+                local=local,
+                owner=options.owner,
+                on_act=lambda seq: recorder.may_read("acts", seq),
+            ) as gate,
+            _services(options.config, state, switch, writer, drills, gate, recorder, sinks) as services,
         ):
             with _guardian(state, services, key_id) as guardian, following(services, guardian):
                 services.guardian = guardian
@@ -143,15 +153,25 @@ async def _serve_http(
 class _Effects:
     """Where the engine's outcomes go."""
 
-    def __init__(self, desk: Desk, killer: Killer) -> None:
+    def __init__(self, desk: Desk, killer: Killer, recorder: RecorderHost) -> None:
         self._desk = desk
         self._killer = killer
+        self._recorder = recorder
 
     def request(self, request: RevocationRequest) -> None:
         self._killer.submit(request)
 
     def pending(self) -> list[RevocationRequest]:
         return self._killer.pending()
+
+    def scored(self, first_seq: int, p: Sequence[float], evidence: Sequence[float]) -> None:
+        self._recorder.scored(first_seq, p, evidence)
+
+    def applied(self, seq: int) -> None:
+        self._recorder.may_read("actions", seq)
+
+    def recorded(self) -> int:
+        return self._recorder.recorded.cursors.get("actions", 0)
 
     async def publish(self, messages: list[dict[str, Any]]) -> None:
         await self._desk.publish(messages)
@@ -165,18 +185,25 @@ async def _services(
     writer: Switch,
     drills: Drills,
     gate: Gate,
+    recorder: RecorderHost,
     sinks: Mapping[str, Sink],
 ) -> AsyncIterator[Services]:
     feed_log = SegmentedLog(state.path / "feed", segment_bytes=config.log.segment_bytes)
     keeper = Keeper(Book(config.alerts))
     shown = await asyncio.to_thread(read_feed, feed_log, keeper)
+
+    def on_message(seq: int, payload: bytes) -> None:
+        keeper.note(seq, payload)
+        recorder.may_read("feed", seq)
+
     feed = Feed(
         feed_log,
         recent=config.feed.recent_messages,
         client_buffer=config.feed.client_buffer,
         retention_days=config.feed.retention_days,
-        on_durable=keeper.note,
+        on_durable=on_message,
     )
+    recorder.may_read("feed", feed.last_seq)
     desk = Desk(feed, keeper.book)
     loop = asyncio.get_running_loop()
 
@@ -187,10 +214,11 @@ async def _services(
     killer = Killer(writer, on_refused)
     routes = open_routes(config.delivery, sinks, feed, feed_log.directory, state.directory("delivery"))
     async with feed, Deliveries(routes) as deliveries:
-        engine = EmbeddedEngine(config, state, _Effects(desk, killer), shown)
+        engine = EmbeddedEngine(config, state, _Effects(desk, killer, recorder), shown)
         with killer, JournalDrain(Journal(state.directory("journal")), writer) as kept:
             async with engine, _feedback(desk, engine):
                 _report(engine)
+                recorder.tell_set_aside(lambda told: start_in(loop, _tell_set_aside(desk, told), told.why))
                 yield Services(
                     config=config,
                     gate=gate,
@@ -205,6 +233,7 @@ async def _services(
                     dead_letters=DeadLetters(state.path / "dead-letters.ndjson"),
                     drills=drills,
                     deliveries=deliveries,
+                    recorder=recorder,
                 )
     feed_log.close()
 
@@ -214,6 +243,10 @@ def _feedback(desk: Desk, engine: EmbeddedEngine) -> Feedback:
     feedback = Feedback(desk.book, lambda alert_id: engine.pipeline.awaits_verdict(alert_id), engine.judge)
     desk.teach = feedback.teach
     return feedback
+
+
+async def _tell_set_aside(desk: Desk, told: SetAside) -> None:
+    await desk.publish([alert_message(set_aside_alert(told.path, told.why, time.time()))])
 
 
 def _report(engine: EmbeddedEngine) -> None:

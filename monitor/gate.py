@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -88,7 +88,12 @@ class Gate:
 
 @contextlib.asynccontextmanager
 async def open_gate(
-    config: Config, state: StateDir, *, local: str = "", owner: str = ""
+    config: Config,
+    state: StateDir,
+    *,
+    local: str = "",
+    owner: str = "",
+    on_act: Callable[[int], object] = lambda seq: None,
 ) -> AsyncIterator[Gate]:
     """Open the gate of the daemon with that state directory.
 
@@ -98,6 +103,8 @@ async def open_gate(
         The secret for the owner of the state directory.
     owner
         What the record calls that owner.
+    on_act
+        Told the number of each entry of the audit trail that is on disk, at first that of the newest.
 
     Raises
     ------
@@ -115,7 +122,10 @@ async def open_gate(
         kept=session_file.load(),
     )
     retention_days = config.access.audit_retention_days
-    async with AuditTrail(state.path / "audit", state.audit_inbox, retention_days=retention_days) as trail:
+    async with AuditTrail(
+        state.path / "audit", state.audit_inbox, retention_days=retention_days, on_durable=on_act
+    ) as trail:
+        on_act(trail.last_seq)
         gate = Gate(
             tokens,
             sessions,

@@ -25,6 +25,7 @@ from monitor.kill.readiness import Readiness, drill_fields, readiness
 from monitor.live.feed import Feed
 from monitor.live.heartbeat import Book, Heartbeat
 from monitor.metrics import KILL_LATENCY_BOUNDS_S, Histogram, Labelled, Metric
+from monitor.record.host import RecorderHost
 from monitor.telemetry import Telemetry
 
 
@@ -56,6 +57,7 @@ class Services:
     kept: JournalDrain
     observer: Observer
     dead_letters: DeadLetters
+    recorder: RecorderHost
     store: StoreHealth = field(default_factory=StoreHealth)
     guardian: Guardian | None = None
     deliveries: Deliveries = field(default_factory=Deliveries)

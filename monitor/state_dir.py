@@ -10,6 +10,7 @@ journal/         kills that were asked for while the store was away, one file ea
 drills.ndjson    what each drill of the kill switch found, signed
 daemon.json      where the running daemon is, and a token that opens it while it runs; removed on a clean stop
 log/ feed/       the action log and the feed's messages
+record/          the record of who did what for whom; `record.key` signs its checkpoints, `record.vkey` is for auditors
 delivery/        for each route of deliveries: how far it has come, and what was set aside
 checkpoint       the models, and the place in the log that they stand for
 spill/           the models of idle agents that memory has no room for; the checkpoint says what of it counts

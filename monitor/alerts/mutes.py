@@ -14,7 +14,15 @@ MAX_MUTE_S: Final = 30 * 86_400.0
 """Security limit: nobody can look away for longer without saying so again."""
 
 UNMUTABLE: Final = frozenset(
-    {"kill_refused", "store_damaged", "store_forged", "drill_failed", "break_glass", "blast_radius"}
+    {
+        "kill_refused",
+        "store_damaged",
+        "store_forged",
+        "drill_failed",
+        "break_glass",
+        "blast_radius",
+        "record_damaged",
+    }
 )
 """Verdicts about the kill switch itself: whoever hides those hides that an agent can no longer be stopped."""
 

@@ -28,6 +28,7 @@ Verdict = Literal[
     "store_forged",
     "drill_failed",
     "break_glass",
+    "record_damaged",
 ]
 
 
@@ -102,7 +103,9 @@ def refused_kill_alert(change_id: str, target: str, why: str, evidence: Sequence
 
 
 def switch_alert(
-    verdict: Literal["kill_refused", "store_damaged", "store_forged", "drill_failed", "break_glass"],
+    verdict: Literal[
+        "kill_refused", "store_damaged", "store_forged", "drill_failed", "break_glass", "record_damaged"
+    ],
     own_id: str,
     now_s: float,
     *,
@@ -131,6 +134,19 @@ def switch_alert(
             ReasonText("kill switch", sentence, expected, 1.0, sentence) for sentence in sentences or (title,)
         ),
         response=ResponseTaken("alert", "none", "none", why),
+    )
+
+
+def set_aside_alert(path: str, why: str, now_s: float) -> Alert:
+    """Return the alert that the record could not be gone on with, so that a new one was begun."""
+    return switch_alert(
+        "record_damaged",
+        alert_id(path, why, "record_damaged"),
+        now_s,
+        title=f"the record was damaged and is set aside in {path}: {why}",
+        expected="a record that follows on itself",
+        why="a new record was begun from what the logs still hold; find out who or what changed the old one",
+        about="killcord/record",
     )
 
 

@@ -71,6 +71,7 @@ const ABOUT_THE_SWITCH = new Set([
   "store_forged",
   "drill_failed",
   "break_glass",
+  "record_damaged",
   "blast_radius",
 ]);
 

@@ -21,6 +21,7 @@ const VERDICT = {
   attribution: "acts for whom?",
   blast_radius: "blast-radius guard",
   break_glass: "break-glass was used",
+  record_damaged: "the record was damaged",
   drill_failed: "kill drill failed",
   kill_refused: "kill not carried out",
   store_damaged: "revocations were lost",

@@ -16,7 +16,7 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import msgspec
 
@@ -25,6 +25,7 @@ from killswitch.storage.codec import decode_change, encode_change
 from monitor.config import Config
 from monitor.core.alerts import refused_kill_alert
 from monitor.core.pipeline import Outcomes, Pipeline, RevocationRequest
+from monitor.engines.contract import Effects, Receipt, Recovery, Shown
 from monitor.engines.state_format import fingerprint
 from monitor.errors import LogError
 from monitor.intake.observation import Observation, plain
@@ -45,43 +46,6 @@ MAX_ENTRY_ACTIONS = 1000
 """Larger batches are cut into entries of this size: the event loop is never held for longer than one takes."""
 
 _STOP = Record(b"", 0)
-
-
-class Receipt(NamedTuple):
-    """What became of a batch: both kinds are durable when it is given."""
-
-    accepted: int
-    duplicates: int
-
-
-class Recovery(NamedTuple):
-    """What was found on disk at start, for the log and the tests."""
-
-    from_checkpoint: int
-    replayed: int
-    note: str
-    torn_bytes: int
-
-
-class Effects(Protocol):
-    """Where the outcomes go."""
-
-    def request(self, request: RevocationRequest) -> None:
-        """Have the revocation written; never waits, never loses it, applies each `change_id` once."""
-
-    def pending(self) -> list[RevocationRequest]:
-        """Return the requests that are not written yet."""
-
-    async def publish(self, messages: list[dict[str, Any]]) -> None:
-        """Return when the feed messages are durable and on their way."""
-
-
-class Shown(NamedTuple):
-    """What the feed already holds: ids of alerts and of their kills, and the last epoch whose transition was shown."""
-
-    alert_ids: frozenset[str]
-    change_ids: frozenset[str]
-    epoch: int
 
 
 class EmbeddedEngine:
@@ -264,6 +228,7 @@ class EmbeddedEngine:
                 outcomes = self.pipeline.step(entry.observations, entry.now_s, first_seq=first_seq)
                 self.actions += len(entry.observations)
                 self.alerts += len(outcomes.alerts)
+                self._effects.scored(first_seq, outcomes.p, outcomes.evidence)
                 await self._see_to(outcomes, is_history=first_seq <= self._history_to)
             case Judgement():
                 self.pipeline.judge(entry.alert_id, entry.verdict)
@@ -272,6 +237,7 @@ class EmbeddedEngine:
             case Transition():
                 await self._transition(decode_change(entry.change))
         self.seq = first_seq + entries.count(entry) - 1
+        self._effects.applied(self.seq)
 
     async def _see_to(self, outcomes: Outcomes, *, is_history: bool) -> None:
         for request in outcomes.requests:  # the kill first: telling people can wait for the disk
@@ -316,6 +282,7 @@ class EmbeddedEngine:
         for frame in self._log.read(start + 1):
             await self._replay(frame)
             replayed += frame.entries
+        self._effects.applied(self.seq)
         torn = self._log.torn.bytes_cut if self._log.torn else 0
         self._shown = Shown(frozenset(), frozenset(), self.epoch)  # from here on every alert is new
         return Recovery(start, replayed, note, torn)
@@ -393,5 +360,8 @@ class EmbeddedEngine:
     def _drop_old(self, seq: int) -> None:
         limits = self._config.log
         horizon_s = time.time() - limits.retention_days * 86_400
-        for segment in self._log.drop_before(seq, older_than_s=horizon_s, keep_bytes=limits.retention_bytes):
+        unneeded = min(seq, self._effects.recorded() + 1)
+        for segment in self._log.drop_before(
+            unneeded, older_than_s=horizon_s, keep_bytes=limits.retention_bytes
+        ):
             log.info("retention: deleted %s", segment.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from monitor.alerts.keeper import Keeper
 from monitor.alerts.logged import decode_alert
-from monitor.engines.embedded import Shown
+from monitor.engines.contract import Shown
 from monitor.log.segments import SegmentedLog
 
 

@@ -12,6 +12,7 @@ import secrets
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -66,19 +67,32 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=False):
 class AuditTrail:
     """The trail of one daemon. All methods belong to one event loop; an asynchronous context manager.
 
+    Parameters
+    ----------
+    on_durable
+        Told the number of each entry once it is on disk.
+
     Attributes
     ----------
     unwritten : int
         How many entries could not be written since the start.
     """
 
-    def __init__(self, directory: Path, inbox: Path, *, retention_days: float) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        inbox: Path,
+        *,
+        retention_days: float,
+        on_durable: Callable[[int], object] = lambda seq: None,
+    ) -> None:
         self._log = SegmentedLog(directory)
         self._inbox = inbox
         self._retention_s = retention_days * DAY_S
         self._commit = GroupCommit(self._log, self._durable, self._refused)
         self._recent: deque[tuple[int, Entry]] = deque(maxlen=RECENT)
         self._drop_due_s = 0.0
+        self._on_durable = on_durable
         self.unwritten = 0
         for frame in self._log.read(max(0, self._log.next_seq - RECENT)):
             self._recent.append((frame.first_seq, msgspec.json.decode(frame.payload, type=Entry)))
@@ -116,6 +130,11 @@ class AuditTrail:
             found = await asyncio.to_thread(self._stored, max(1, end - limit), end)
         following = found[-1][0] if len(found) == limit and found[-1][0] > self._log.first_seq else None
         return [entry.shown(seq) for seq, entry in found], following
+
+    @property
+    def last_seq(self) -> int:
+        """The number of the newest entry on disk, 0 if there is none."""
+        return self._recent[-1][0] if self._recent else self._log.next_seq - 1
 
     async def take_in(self) -> None:
         """Take what the command line left in the inbox into the trail, and forget what is too old."""
@@ -158,6 +177,7 @@ class AuditTrail:
 
     def _durable(self, seq: int, record: Record) -> None:
         self._recent.append((seq, msgspec.json.decode(record.payload, type=Entry)))
+        self._on_durable(seq)
 
     def _refused(self, record: Record) -> None:
         self.unwritten += 1

@@ -8,6 +8,17 @@ from monitor.errors import LogError
 from monitor.log.segments import Frame, SegmentReader, segment_path, segment_starts
 
 
+def log_end(directory: Path) -> int:
+    """Return the number of the last entry of a log, 0 if there is none; reads its last segment."""
+    starts = segment_starts(directory)
+    if not starts:
+        return 0
+    last = SegmentReader(segment_path(directory, starts[-1]))
+    for _ in last:
+        pass
+    return last.next_seq - 1
+
+
 class LogTail:
     """The frames of a log in `directory` after `after`, some at a time. For one reader; takes no lock.
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from monitor.record.entry import decode_leaf, entry_of, stamp
+from monitor.record.entry import decode_leaf
 from monitor.record.links import links_of
+from monitor.record.other_forms import record_entry
 from monitor.record.query import Query, matching
 from monitor.record.reader import Reader
 from monitor.record.store import Store
@@ -23,15 +24,7 @@ def note(
     store: Store, kind: str, cursors: Mapping[str, int] = MappingProxyType({}), **fields: object
 ) -> None:
     """Have the record say something of itself, on disk when this returns; raises `LogError` if it cannot be written."""
-    now_s = time.time()
-    said = {
-        "event_id": f"record-{store.size}",
-        "type": "record",
-        "timestamp": stamp(now_s),
-        "recorded_at": stamp(now_s),
-        "record": {"kind": kind, **fields},
-    }
-    store.append([entry_of(said, now_s)], cursors)
+    store.append([record_entry(store.size, kind, time.time(), fields)], cursors)
 
 
 def note_sealed(store: Store) -> None:

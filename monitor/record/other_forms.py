@@ -164,7 +164,7 @@ def record_entry(n: int, kind: str, now_s: float, fields: Mapping[str, Any]) -> 
     Parameters
     ----------
     kind
-        What happened to the record: ``begun``, ``sealed``, ``retention`` or ``redaction``.
+        What happened to the record: ``begun``, ``sealed``, ``contents_deleted`` or ``pruned``.
     fields
         What there is to say of it, as JSON values; ``by`` names who did it, and ``target`` what it was about.
     """

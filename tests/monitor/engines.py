@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,9 @@ class Effects:
         self._desk = desk
         self.requests: list[RevocationRequest] = []
         self.published: list[dict[str, Any]] = []
+        self.scores: dict[int, list[float]] = {}
+        self.applied_to = 0
+        self.recorded_to = sys.maxsize
         self.store_is_away = False
         self.may_publish = asyncio.Event()
         self.may_publish.set()
@@ -47,6 +51,15 @@ class Effects:
 
     def pending(self) -> list[RevocationRequest]:
         return self.requests if self.store_is_away else []
+
+    def scored(self, first_seq: int, p: Sequence[float], evidence: Sequence[float]) -> None:
+        self.scores[first_seq] = list(p)
+
+    def applied(self, seq: int) -> None:
+        self.applied_to = seq
+
+    def recorded(self) -> int:
+        return self.recorded_to
 
     async def publish(self, messages: list[dict[str, Any]]) -> None:
         self.publishing.set()

@@ -332,7 +332,8 @@ def test_a_mute_ends_by_the_time_that_is_passed_in() -> None:
 
 
 @pytest.mark.parametrize(
-    "verdict", ["kill_refused", "store_damaged", "store_forged", "drill_failed", "break_glass"]
+    "verdict",
+    ["kill_refused", "store_damaged", "store_forged", "drill_failed", "break_glass", "record_damaged"],
 )
 async def test_alerts_about_the_kill_switch_cannot_be_muted(verdict: str) -> None:
     desk, _ = small_desk()

@@ -20,6 +20,7 @@ from monitor.gate import Gate, open_gate
 from monitor.intake.dead_letters import DeadLetters
 from monitor.kill.journal_drain import JournalDrain
 from monitor.kill.killer import Killer
+from monitor.record.host import RecorderHost
 from monitor.services import Services
 from monitor.state_dir import StateDir
 from monitor.web.app import create_app
@@ -51,6 +52,7 @@ class Daemon:
             kept=JournalDrain(Journal(state / "journal"), switch),
             observer=OBSERVER,
             dead_letters=DeadLetters(state / "dead-letters.ndjson"),
+            recorder=RecorderHost(state, CONFIG.record),
         )
         self.app = create_app(self.services)
 

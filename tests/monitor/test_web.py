@@ -19,6 +19,7 @@ from monitor.intake.dead_letters import DeadLetters
 from monitor.kill.journal_drain import JournalDrain
 from monitor.kill.killer import Killer
 from monitor.log.segments import Record
+from monitor.record.host import RecorderHost
 from monitor.services import Services, StoreHealth
 from monitor.state_dir import StateDir
 from monitor.web.app import create_app
@@ -51,6 +52,7 @@ class Edge:
             kept=JournalDrain(Journal(state / "journal"), switch),
             observer=OBSERVER,
             dead_letters=DeadLetters(self.letters),
+            recorder=RecorderHost(state, CONFIG.record),
         )
         self._app = create_app(self.services)
 
