@@ -15,6 +15,7 @@ from monitor.errors import LogError
 from monitor.gate import open_gate
 from monitor.kill.drills import Drills
 from monitor.kill.store_watch import start_in
+from monitor.record.host import RecorderHost
 from monitor.state_dir import StateDir, write_private
 from tests.monitor.engines import until
 from tests.monitor.streams import ENFORCE, SECRET, WARM, config, habits, observed, strange
@@ -32,8 +33,11 @@ async def test_an_automatic_kill_that_is_no_request_reaches_people_and_frees_its
     with Switch(f"unix://{tmp_path}/nothing", timeout_s=0.1) as switch:
         monkeypatch.setattr(switch, "revoke", refuse)
         async with (
+            RecorderHost(state.path, config(ENFORCE).record) as recorder,
             open_gate(config(ENFORCE), state) as gate,
-            daemon._services(config(ENFORCE), state, switch, switch, Drills(), gate, {}) as services,
+            daemon._services(
+                config(ENFORCE), state, switch, switch, Drills(), gate, recorder, {}
+            ) as services,
         ):
             await services.engine.ingest(habits(WARM))
             await services.engine.ingest(observed(strange(1, "agent-1", after=WARM)))
